@@ -1,0 +1,79 @@
+"""Episodes: support and query rows drawn from meta-train tasks, as an unseen task would offer them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from upstairs.tasks import Tasks, offsets_of
+
+__all__ = ["SHOTS", "Episodes", "draw_episodes", "query_tasks", "support_tasks"]
+
+SHOTS = (1, 2, 5, 10, 20)
+"""Buckets of support size that priors and calibrations are learned at, besides zero."""
+
+
+class Episodes(NamedTuple):
+    """E episodes. Supports are nested: the support of s shots is the first s columns.
+
+    Attributes
+    ----------
+    task : int64 [E]
+    support : int64 [E, S]
+        Rows, -1 where the task has no more to give (a support takes at most half of its task).
+    query : int64 [E, Q]
+        Rows, padded with -1 at the end.
+    """
+
+    task: np.ndarray
+    support: np.ndarray
+    query: np.ndarray
+
+    @property
+    def shots(self) -> np.ndarray:
+        """Support rows that each episode can give, int64 [E]."""
+        return (self.support >= 0).sum(axis=1)
+
+
+def draw_episodes(
+    tasks: Tasks, n_episodes: int, rng: np.random.Generator, *, most_support: int = SHOTS[-1], most_query: int = 16
+) -> Episodes:
+    """Draw episodes from the tasks that have at least two rows, as evenly over tasks as the number allows."""
+    able = np.flatnonzero(tasks.sizes >= 2)
+    rounds = -(-n_episodes // len(able))
+    task = np.concatenate([rng.permutation(able) for _ in range(rounds)])[:n_episodes]
+    sizes = tasks.sizes[task]
+    order = _shuffled_rows(tasks.offsets[task], sizes, most_support + most_query, rng)
+    n_query = np.minimum(sizes - sizes // 2, most_query)
+    n_support = np.minimum(sizes // 2, most_support)
+    column = np.arange(max(most_support, most_query))
+    query = np.where(column[:most_query] < n_query[:, None], order[:, :most_query], -1)
+    after = np.minimum(n_query[:, None] + column[:most_support], order.shape[1] - 1)
+    support = np.where(column[:most_support] < n_support[:, None], np.take_along_axis(order, after, axis=1), -1)
+    return Episodes(task, support, query)
+
+
+def support_tasks(tasks: Tasks, episodes: Episodes, shots: int) -> Tasks:
+    """The supports of the episodes as tasks of at most ``shots`` rows."""
+    return _as_tasks(tasks, episodes.task, episodes.support[:, :shots])
+
+
+def query_tasks(tasks: Tasks, episodes: Episodes) -> Tasks:
+    """The queries of the episodes as tasks."""
+    return _as_tasks(tasks, episodes.task, episodes.query)
+
+
+def _as_tasks(tasks: Tasks, task: np.ndarray, rows: np.ndarray) -> Tasks:
+    present = rows >= 0
+    flat = rows[present]
+    return Tasks(tasks.X[flat], tasks.y[flat], offsets_of(present.sum(axis=1)), tasks.ids[task], tasks.levels)
+
+
+def _shuffled_rows(starts: np.ndarray, sizes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to ``most`` distinct random rows of each task [E, most]; what lies beyond a task's size is rubbish."""
+    rows = np.empty((len(starts), most), dtype=np.int64)
+    for e, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+        drawn = rng.permutation(size)[:most] if size < 4 * most else rng.choice(size, most, replace=False, shuffle=True)
+        rows[e, : len(drawn)] = drawn
+        rows[e, len(drawn) :] = 0
+        rows[e] += start
+    return rows

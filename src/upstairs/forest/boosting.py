@@ -1,0 +1,110 @@
+"""Boosting on many tasks: K boosters, each blind to one fold of tasks, stopped together by the tasks they don't see.
+
+`boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the training tasks and for the
+held-out error. One number of rounds serves all folds: the argmin of the weighted mean of the held-out curves.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import lightgbm
+import numpy as np
+
+from upstairs.tasks import Tasks, offsets_of
+
+__all__ = ["Boosted", "Fold", "Loss", "boost", "make_folds"]
+
+PATIENCE, MOST_ROUNDS = 40, 600
+PARAMS = {
+    "objective": "none",
+    "boosting": "gbdt",
+    "min_data_in_leaf": 20,
+    "cat_smooth": 10.0,
+    "verbosity": -1,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_col_wise": True,
+    "feature_pre_filter": False,
+    "max_bin": 255,
+}
+
+
+class Loss(NamedTuple):
+    """What to descend, for rows (indices) sorted by task with the given offsets.
+
+    start : (rows, offsets) -> whatever the loss keeps between rounds
+    gradient : (kept, F, rows, offsets) -> gradient [n], Hessian [n]
+    held_out : (kept, F, rows, offsets) -> mean error over the rows
+    """
+
+    start: Callable
+    gradient: Callable
+    held_out: Callable
+
+
+class Fold(NamedTuple):
+    """Rows (indices) of the tasks that a booster sees and of those that it does not, binned."""
+
+    rows: np.ndarray
+    offsets: np.ndarray
+    binned: lightgbm.Dataset
+    held_rows: np.ndarray
+    held_offsets: np.ndarray
+    held_binned: lightgbm.Dataset
+
+
+class Boosted(NamedTuple):
+    """K boosters of which the first ``rounds`` trees count."""
+
+    boosters: list
+    rounds: int
+    error: float
+    start_error: float
+
+
+def make_folds(tasks: Tasks, fold: np.ndarray) -> list[Fold]:
+    """Bin the rows once and deal them out by the fold [T] of their task."""
+    categories = np.flatnonzero(tasks.levels).tolist()
+    whole = lightgbm.Dataset(
+        tasks.X, np.zeros(len(tasks.X)), categorical_feature=categories, params=PARAMS, free_raw_data=False
+    ).construct()
+    fold_of_row = fold[tasks.task_of_row]
+    folds = []
+    for k in range(fold.max() + 1):
+        rows, held = np.flatnonzero(fold_of_row != k), np.flatnonzero(fold_of_row == k)
+        sizes, held_sizes = tasks.sizes[fold != k], tasks.sizes[fold == k]
+        binned, held_binned = whole.subset(rows).construct(), whole.subset(held).construct()
+        folds.append(Fold(rows, offsets_of(sizes), binned, held, offsets_of(held_sizes), held_binned))
+    return folds
+
+
+def boost(folds: list[Fold], start: np.ndarray, loss: Loss, num_leaves: int, seed: int, learning_rate: float) -> Boosted:
+    """Boost each fold from ``start`` [K, n], what the model of each fold starts from."""
+    params = PARAMS | {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate}
+    runs = [_boost_fold(fold, fold_start, loss, params) for fold, fold_start in zip(folds, start, strict=True)]
+    shortest = min(len(curve) for _, curve in runs)
+    weights = [len(fold.held_rows) for fold in folds]
+    mean_curve = np.average([curve[:shortest] for _, curve in runs], axis=0, weights=weights)
+    rounds = int(np.argmin(mean_curve))
+    return Boosted([booster for booster, _ in runs], rounds, float(mean_curve[rounds]), float(mean_curve[0]))
+
+
+def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tuple[lightgbm.Booster, list[float]]:
+    """A booster, and the curve of its held-out errors from round 0 on."""
+    booster = lightgbm.Booster(params, fold.binned)
+    booster.add_valid(fold.held_binned, "held out")
+    seen, unseen = start[fold.rows], start[fold.held_rows]
+    kept, held_kept = loss.start(fold.rows, fold.offsets), loss.start(fold.held_rows, fold.held_offsets)
+    curve = [loss.held_out(held_kept, unseen, fold.held_rows, fold.held_offsets)]
+
+    def objective(F, _):
+        return loss.gradient(kept, seen + F, fold.rows, fold.offsets)
+
+    def watch(F, _):
+        return "error", loss.held_out(held_kept, unseen + F, fold.held_rows, fold.held_offsets), False
+
+    while len(curve) <= MOST_ROUNDS and len(curve) - 1 - int(np.argmin(curve)) < PATIENCE:
+        if booster.update(fobj=objective):
+            break
+        curve.append(booster.eval_valid(watch)[-1][2])
+    return booster, curve

@@ -1,0 +1,127 @@
+"""The posterior of a task's deviation, in closed form, for many ragged tasks in one compiled loop.
+
+With the factor L of A, α = A⁻¹ (target − f_w − ρ φ)_S and β = A⁻¹ 1 (see `upstairs.gaussian`; A = K_SS + I for numbers,
+K_SS + W⁻¹ for classes; the model is `forest.prior`'s):
+
+    μ_q = f_w(q) + ρ φ_q + (1 − ρ) φ̄_q + k_qᵀ (α − (1 − ρ) φ̄_q β)
+    v_q = σ² (noise + k_qq − ‖L⁻¹ k_q‖²)        noise: 1 for numbers, 0 for a logit
+
+Two solves a task serve all its queries, and an empty support needs none. For classes the mode is sought at the support's own
+mean level φ̄_S, and the level correction for q is of first order.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from upstairs.forest.kernel import Rows, similarity
+from upstairs.forest.prior import Prior
+from upstairs.gaussian import condition_classes, condition_numbers, solve_lower
+
+__all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
+
+
+class Deviation(NamedTuple):
+    """The deviations of T tasks with n support rows in all.
+
+    Attributes
+    ----------
+    rows : Rows
+        The support rows.
+    offsets : int64 [T + 1]
+    factor : float64 [Σ s_t²]
+        L of each task, row by row; task t's begins at ``factor_at[t]``.
+    factor_at : int64 [T + 1]
+    alpha, beta : float64 [n]
+    phi_sum : float64 [T]
+        Σ φ over the support.
+    surprise : float64 [T]
+        Q, the support's squared distance from what the prior expects; s_t on average.
+    """
+
+    rows: Rows
+    offsets: np.ndarray
+    factor: np.ndarray
+    factor_at: np.ndarray
+    alpha: np.ndarray
+    beta: np.ndarray
+    phi_sum: np.ndarray
+    surprise: np.ndarray
+
+
+def adapt_deviation(
+    prior: Prior, bumps: np.ndarray, rows: Rows, target: np.ndarray, offsets: np.ndarray, classify: bool
+) -> Deviation:
+    """Condition on support rows with targets [n]: u for numbers, 0 and 1 for classes."""
+    sizes = np.diff(offsets)
+    factor_at = np.concatenate([[0], np.cumsum(sizes**2)])
+    factor, alpha, beta = np.zeros(factor_at[-1]), np.zeros(len(target)), np.zeros(len(target))
+    phi_sum, surprise = np.zeros(len(sizes)), np.zeros(len(sizes))
+    _adapt(
+        rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, target, bumps, prior.theta, prior.rho, classify,
+        offsets, factor_at, factor, alpha, beta, phi_sum, surprise,
+    )  # fmt: skip
+    return Deviation(rows, offsets, factor, factor_at, alpha, beta, phi_sum, surprise / prior.sigma2)
+
+
+def predict_deviation(
+    prior: Prior, bumps: np.ndarray, deviation: Deviation, rows: Rows, offsets: np.ndarray, classify: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean μ [n] and variance v [n] of query rows, of which task t has those between ``offsets[t]`` and ``offsets[t + 1]``."""
+    mean, variance = np.empty(len(rows.f_w)), np.empty(len(rows.f_w))
+    support = deviation.rows
+    _predict(
+        support.linear, support.category, support.leaf, rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b,
+        bumps, prior.theta, prior.rho, 0.0 if classify else 1.0, deviation.offsets, offsets, deviation.factor_at,
+        deviation.factor, deviation.alpha, deviation.beta, deviation.phi_sum, mean, variance,
+    )  # fmt: skip
+    return mean, prior.sigma2 * variance
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _adapt(
+    linear, category, leaf, f_w, phi, target, bumps, theta, rho, classify, offsets, factor_at,
+    factor, alpha, beta, phi_sum, surprise,
+):  # fmt: skip  # pragma: no cover (compiled)
+    for t in range(len(offsets) - 1):
+        start, s = offsets[t], offsets[t + 1] - offsets[t]
+        L = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
+        K, prior = np.empty((s, s)), np.empty(s)
+        for i in range(s):
+            for j in range(i + 1):
+                K[i, j] = similarity(linear, category, leaf, start + i, linear, category, leaf, start + j, bumps, theta)
+            phi_sum[t] += phi[start + i]
+            prior[i] = f_w[start + i] + rho * phi[start + i]
+        a, c, y = alpha[start : start + s], beta[start : start + s], target[start : start + s]
+        level = (1 - rho) * phi_sum[t] / max(s, 1)
+        if classify:
+            condition_classes(K, s, prior + level, y, L, a, c)
+            for i in range(s):
+                a[i] += level * c[i]
+        else:
+            condition_numbers(K, s, y - prior, L, a, c)
+            for i in range(s):
+                surprise[t] += (y[i] - prior[i] - level) * (a[i] - level * c[i])
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _predict(
+    linear, category, leaf, q_linear, q_category, q_leaf, f_w, phi, bumps, theta, rho, noise, offsets, q_offsets, factor_at,
+    factor, alpha, beta, phi_sum, mean, variance,
+):  # fmt: skip  # pragma: no cover (compiled)
+    for t in range(len(offsets) - 1):
+        start, s = offsets[t], offsets[t + 1] - offsets[t]
+        L = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
+        k = np.empty(s)
+        for q in range(q_offsets[t], q_offsets[t + 1]):
+            mixed = (1 - rho) * (phi_sum[t] + phi[q]) / (s + 1)
+            m = f_w[q] + rho * phi[q] + mixed
+            for i in range(s):
+                k[i] = similarity(linear, category, leaf, start + i, q_linear, q_category, q_leaf, q, bumps, theta)
+                m += k[i] * (alpha[start + i] - mixed * beta[start + i])
+            v = noise + similarity(q_linear, q_category, q_leaf, q, q_linear, q_category, q_leaf, q, bumps, theta)
+            solve_lower(L, s, k)
+            for i in range(s):
+                v -= k[i] * k[i]
+            mean[q], variance[q] = m, max(v, 1e-9)

@@ -1,0 +1,132 @@
+"""How two rows of a task are alike: the kernel of the deviation, a sum of P components.
+
+    k(x, x') = θ_0 + Σ_j θ_j l_j l_j' + Σ_c θ_c 1[x_c = x_c'] + Σ_j θ'_j exp(−2 (l_j − l_j')²) + θ_F K_F
+
+The linear features l are the shared mean's two parts f̃_w and f̃_b, then numbers: standardised, clipped to their meta-train
+range and to ±4, 0 where missing. Categories (missing is a category of its own) and numbers take part if they vary within at
+least a tenth of the tasks; the bumps (length ½) only where a number has more than two values. All θ are relative to the noise
+variance σ², so that K + I is never singular.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from upstairs.tasks import Tasks
+
+__all__ = ["FeatureMap", "Rows", "learn_features", "take", "to_rows"]
+
+MOST = 4.0
+FEWEST_TASKS = 0.1
+
+
+class FeatureMap(NamedTuple):
+    """From rows of numbers to the features that the kernel compares.
+
+    Attributes
+    ----------
+    mean_center, mean_scale : float64 [2]
+        Standardise f_w and f_b.
+    numbers : int32 [J]
+        Columns of X.
+    low, high : float32 [J]
+    categories : int32 [C]
+        Columns of X.
+    bumps : int32 [R]
+        Positions among the linear features.
+    """
+
+    mean_center: np.ndarray
+    mean_scale: np.ndarray
+    numbers: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    categories: np.ndarray
+    bumps: np.ndarray
+
+    @property
+    def n_components(self) -> int:
+        return 2 + 2 + len(self.numbers) + len(self.categories) + len(self.bumps)
+
+
+class Rows(NamedTuple):
+    """Rows as the deviation sees them.
+
+    Attributes
+    ----------
+    f_w, f_b : float64 [n]
+    linear : float32 [n, 2 + J]
+    category : int16 [n, C]
+    leaf : uint8 [n, M]
+    """
+
+    f_w: np.ndarray
+    f_b: np.ndarray
+    linear: np.ndarray
+    category: np.ndarray
+    leaf: np.ndarray
+
+
+def learn_features(tasks: Tasks, f_w: np.ndarray, f_b: np.ndarray) -> FeatureMap:
+    """Choose the columns that vary within tasks."""
+    X = tasks.X
+    filled = np.where(np.isnan(X), np.float32(-1e9), X)
+    starts = tasks.offsets[:-1]
+    varies = np.maximum.reduceat(filled, starts, axis=0) > np.minimum.reduceat(filled, starts, axis=0)
+    several = tasks.sizes > 1
+    often = varies[several].mean(axis=0) >= FEWEST_TASKS if several.any() else np.zeros(X.shape[1], bool)
+    numbers = np.flatnonzero(often & (tasks.levels == 0))
+    many_values = [len(np.unique(X[~np.isnan(X[:, j]), j][:2000])) > 2 for j in numbers]
+    return FeatureMap(
+        np.array([f_w.mean(), f_b.mean()]),
+        np.array([_scale(f_w), _scale(f_b)]),
+        numbers.astype(np.int32),
+        np.maximum(np.nanmin(X[:, numbers], axis=0), -MOST).astype(np.float32),
+        np.minimum(np.nanmax(X[:, numbers], axis=0), MOST).astype(np.float32),
+        np.flatnonzero(often & (tasks.levels > 0)).astype(np.int32),
+        (2 + np.flatnonzero(many_values)).astype(np.int32),
+    )
+
+
+def to_rows(features: FeatureMap, X: np.ndarray, f_w: np.ndarray, f_b: np.ndarray, leaf: np.ndarray) -> Rows:
+    """Features of rows X float32 [n, p]."""
+    linear = np.empty((len(X), 2 + len(features.numbers)), np.float32)
+    means = (np.column_stack([f_w, f_b]) - features.mean_center) / features.mean_scale
+    linear[:, :2] = np.clip(means, -MOST, MOST)
+    linear[:, 2:] = np.nan_to_num(np.clip(X[:, features.numbers], features.low, features.high))
+    category = np.nan_to_num(X[:, features.categories], nan=-1).astype(np.int16)
+    return Rows(f_w, f_b, linear, category, leaf)
+
+
+def take(rows: Rows, index: np.ndarray) -> Rows:
+    """The given rows."""
+    return Rows(*(field[index] for field in rows))
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def similarity(linear, category, leaf, i, linear2, category2, leaf2, j, bumps, theta):  # pragma: no cover (compiled)
+    """k between row i of one set of rows and row j of another."""
+    n_linear, n_category, n_leaf = linear.shape[1], category.shape[1], leaf.shape[1]
+    total = theta[0]
+    for p in range(n_linear):
+        total += theta[1 + p] * linear[i, p] * linear2[j, p]
+    for c in range(n_category):
+        if category[i, c] == category2[j, c]:
+            total += theta[1 + n_linear + c]
+    first = 1 + n_linear + n_category
+    for b in range(len(bumps)):
+        if theta[first + b] > 2e-5:
+            gap = linear[i, bumps[b]] - linear2[j, bumps[b]]
+            total += theta[first + b] * np.exp(-2.0 * gap * gap)
+    if theta[-1] > 2e-5 and n_leaf > 0:
+        same = 0
+        for m in range(n_leaf):
+            same += leaf[i, m] == leaf2[j, m]
+        total += theta[-1] * same / n_leaf
+    return total
+
+
+def _scale(f: np.ndarray) -> float:
+    sd = float(f.std())
+    return sd if sd > 1e-9 else 1.0

@@ -1,0 +1,81 @@
+"""What a learner answers about query rows: a Student-t for each number, or log-probabilities for each class."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from upstairs.target import Scale, back_mean, back_quantile, back_std
+
+__all__ = ["ClassPrediction", "Explanation", "Prediction", "from_scale", "quantile"]
+
+
+class Prediction(NamedTuple):
+    """Regression. ``mean`` and ``std`` are on the user's scale; the distribution that quantiles come from is Student's t with
+    ``center``, ``spread`` and ``dof`` on the learner's own scale u (see `target.Scale`). Every field is float64 [n].
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    center: np.ndarray
+    spread: np.ndarray
+    dof: np.ndarray
+
+
+class ClassPrediction(NamedTuple):
+    """Classification: natural log of the probability of each class, float64 [n, C]."""
+
+    log_proba: np.ndarray
+
+
+class Explanation(NamedTuple):
+    """Why: a prediction as a sum, on the learner's own scale (u, or the logit). ``shared + columns.sum(1) + rest`` is the center.
+
+    Attributes
+    ----------
+    shared : ndarray [n, p]
+        What the meta-model says of rows like these, split by column; its constant is ``base``.
+    base : ndarray [n]
+    level : ndarray [n]
+        The task's own level.
+    slopes : ndarray [n, p]
+        The task's own effects, by column.
+    local : ndarray [n]
+        What is left of the task's deviation: neighbours of the query row in the support.
+    support : ndarray [n, s]
+        How far each support row moved each prediction; it sums to ``level + slopes.sum(1) + local``.
+    exact : bool
+    """
+
+    base: np.ndarray
+    shared: np.ndarray
+    level: np.ndarray
+    slopes: np.ndarray
+    local: np.ndarray
+    support: np.ndarray
+    exact: bool
+
+
+def from_scale(scale: Scale, center: np.ndarray, variance: np.ndarray, spread: np.ndarray, dof: np.ndarray) -> Prediction:
+    """A Student-t on the learner's scale, with its mean and standard deviation taken back to the user's.
+
+    The mean of a log target takes the Gaussian ``variance``: a single odd support widens the Student-t, and exp of that would
+    multiply the mean. Below 3 degrees of freedom the variance of the Student-t is counted as at 3.
+    """
+    mean = back_mean(scale, center, variance)
+    return Prediction(mean, back_std(scale, mean, spread**2 * _inflation(dof)), center, spread, dof)
+
+
+def quantile(prediction: Prediction, scale: Scale, probability: float, factor: np.ndarray) -> np.ndarray:
+    """The quantile of y [n] at one probability; ``factor`` [n] widens (calibration)."""
+    t = np.where(np.isinf(prediction.dof), special.ndtri(probability), special.stdtrit(_finite(prediction.dof), probability))
+    return back_quantile(scale, prediction.center + factor * prediction.spread * t)
+
+
+def _inflation(dof: np.ndarray) -> np.ndarray:
+    finite = np.maximum(_finite(dof), 3.0)
+    return np.where(np.isinf(dof), 1.0, finite / (finite - 2))
+
+
+def _finite(dof: np.ndarray) -> np.ndarray:
+    return np.where(np.isinf(dof), 1e6, dof)

@@ -1,0 +1,83 @@
+"""Many tasks as flat numbers and offsets: the one grouped structure that every room below and above works on.
+
+The rows of task t are ``X[offsets[t]:offsets[t + 1]]``. One task is ``offsets = [0, n]`` and a task without rows (a zero-shot
+support) is an ordinary task, so nothing needs a second code path.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Tasks", "assign_folds", "group_rows", "offsets_of"]
+
+
+class Tasks(NamedTuple):
+    """Rows sorted by task.
+
+    Attributes
+    ----------
+    X : ndarray of float32, shape [n, p]
+        Numbers are centred and scaled, categories are integer codes; NaN where a value is missing.
+    y : ndarray of float64, shape [n]
+        The target on the user's own scale, or the class code.
+    offsets : ndarray of int64, shape [T + 1]
+    ids : ndarray, shape [T]
+        The user's own name of each task.
+    levels : ndarray of int32, shape [p]
+        Number of categories of each column; 0 for a column of numbers.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    offsets: np.ndarray
+    ids: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def n_tasks(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Rows of each task, int64 [T]."""
+        return np.diff(self.offsets)
+
+    @property
+    def task_of_row(self) -> np.ndarray:
+        """Index of each row's task, int64 [n]."""
+        return np.repeat(np.arange(self.n_tasks), self.sizes)
+
+    def take(self, tasks: np.ndarray) -> "Tasks":
+        """The given tasks (indices), in the given order."""
+        sizes = self.sizes[tasks]
+        offsets = offsets_of(sizes)
+        rows = np.repeat(self.offsets[:-1][tasks] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return Tasks(self.X[rows], self.y[rows], offsets, self.ids[tasks], self.levels)
+
+    def take_rows(self, rows: np.ndarray, sizes: np.ndarray) -> "Tasks":
+        """The given rows (indices, already sorted by task), of which ``sizes[t]`` belong to task t."""
+        return Tasks(self.X[rows], self.y[rows], offsets_of(sizes), self.ids, self.levels)
+
+    def thin(self, most: int, rng: np.random.Generator) -> "Tasks":
+        """At most ``most`` rows of each task, drawn at random; every task keeps some."""
+        if not (self.sizes > most).any():
+            return self
+        task = self.task_of_row
+        shuffled = np.lexsort((rng.random(len(task)), task))
+        rank = np.arange(len(task)) - self.offsets[task]
+        return self.take_rows(np.sort(shuffled[rank < most]), np.minimum(self.sizes, most))
+
+
+def offsets_of(sizes: np.ndarray) -> np.ndarray:
+    """Offsets [T + 1] of tasks with the given sizes [T]."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def group_rows(codes: np.ndarray, n_tasks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Order of the rows that sorts them by task (stable), and the offsets [n_tasks + 1] after sorting."""
+    return np.argsort(codes, kind="stable"), offsets_of(np.bincount(codes, minlength=n_tasks))
+
+
+def assign_folds(n_tasks: int, n_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each task, int64 [T]: a random permutation modulo the number of folds."""
+    return rng.permutation(n_tasks) % min(n_folds, n_tasks)
