@@ -4,8 +4,8 @@ Each function works on the leading n × n block of its arrays and allocates noth
 with the same scratch arrays.
 
 `condition_numbers` and `condition_classes` leave the same three things behind, so that one formula predicts for both: the
-factor L of A, the weights ``alpha`` = A⁻¹ (target − prior mean), and ``beta`` = A⁻¹ 1, where A = K + I for numbers (K relative
-to the noise variance) and A = K + W⁻¹ for two classes, W the curvature of the log likelihood at the posterior mode
+factor L of A, the weights ``alpha`` = A⁻¹ (target − prior mean), and ``beta`` = A⁻¹ 1, where A = K + N for numbers (N the diagonal noise
+of the rows) and A = K + W⁻¹ for two classes, W the curvature of the log likelihood at the posterior mode
 (Rasmussen & Williams 2006, algorithms 2.1 and 3.1).
 """
 
@@ -19,12 +19,12 @@ FAST = {"contract", "reassoc", "nsz"}
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def condition_numbers(K, n, residual, L, alpha, beta):  # pragma: no cover (compiled)
-    """Condition on residuals [n] from the prior mean."""
+def condition_numbers(K, n, residual, noise, L, alpha, beta):  # pragma: no cover (compiled)
+    """Condition on residuals [n] from the prior mean, with noise variances [n]."""
     for i in range(n):
         for j in range(i + 1):
             L[i, j] = K[i, j]
-        L[i, i] += 1.0
+        L[i, i] += noise[i]
         alpha[i], beta[i] = residual[i], 1.0
     cholesky(L, n)
     solve(L, n, alpha)

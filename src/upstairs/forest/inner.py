@@ -14,8 +14,7 @@ from scipy import special
 
 from upstairs.calibration import Calibration, temper
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
-from upstairs.forest.kernel import FeatureMap, Rows, to_rows
-from upstairs.forest.prior import Prior
+from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
 from upstairs.forest.trees import Trees, leaf_of, sum_of
 from upstairs.prediction import ClassPrediction, Prediction, from_scale

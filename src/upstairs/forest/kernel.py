@@ -15,7 +15,7 @@ import numpy as np
 
 from upstairs.tasks import Tasks
 
-__all__ = ["FeatureMap", "Rows", "learn_features", "take", "to_rows"]
+__all__ = ["FeatureMap", "Prior", "Rows", "learn_features", "noise_of", "project", "similarity", "take", "to_rows"]
 
 MOST = 4.0
 FEWEST_TASKS = 0.1
@@ -44,10 +44,6 @@ class FeatureMap(NamedTuple):
     high: np.ndarray
     categories: np.ndarray
     bumps: np.ndarray
-
-    @property
-    def n_components(self) -> int:
-        return 2 + 2 + len(self.numbers) + len(self.categories) + len(self.bumps)
 
 
 class Rows(NamedTuple):
@@ -104,26 +100,69 @@ def take(rows: Rows, index: np.ndarray) -> Rows:
     return Rows(*(field[index] for field in rows))
 
 
+class Prior(NamedTuple):
+    """Parameters of the deviation, all variances relative to ``sigma2``.
+
+    Attributes
+    ----------
+    linear : float64 [3 + J]
+        Variances of the level and of the slopes on f̃_w, f̃_b and the numbers.
+    slopes : float64 [2, 3 + J]
+        Directions in which level and slopes move together.
+    category : float64 [C]
+    bump : float64 [R]
+    length : float64 [R]
+        Length of each bump.
+    leaf : float
+    noise : float64 [2 + J]
+        A row's log noise variance, relative to ``sigma2``, is linear in its features.
+    rho : float
+        Level mixing.
+    sigma2 : float
+    """
+
+    linear: np.ndarray
+    slopes: np.ndarray
+    category: np.ndarray
+    bump: np.ndarray
+    length: np.ndarray
+    leaf: float
+    noise: np.ndarray
+    rho: float
+    sigma2: float
+
+
+def project(prior: Prior, linear: np.ndarray) -> np.ndarray:
+    """ψ [n, 5 + J], whose inner products are the linear part of the kernel."""
+    full = np.concatenate([np.ones((*linear.shape[:-1], 1)), linear], axis=-1)
+    return np.concatenate([full * np.sqrt(prior.linear), full @ prior.slopes.T], axis=-1)
+
+
+def noise_of(prior: Prior, linear: np.ndarray) -> np.ndarray:
+    """Noise variance [n] of each row relative to σ², within a factor of 20."""
+    return np.exp(np.clip(linear @ prior.noise, -3, 3))
+
+
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
-def similarity(linear, category, leaf, i, linear2, category2, leaf2, j, bumps, theta):  # pragma: no cover (compiled)
+def similarity(
+    psi, linear, category, leaf, i, psi2, linear2, category2, leaf2, j, bumps, th_category, th_bump, length, th_leaf
+):  # pragma: no cover (compiled)
     """k between row i of one set of rows and row j of another."""
-    n_linear, n_category, n_leaf = linear.shape[1], category.shape[1], leaf.shape[1]
-    total = theta[0]
-    for p in range(n_linear):
-        total += theta[1 + p] * linear[i, p] * linear2[j, p]
-    for c in range(n_category):
+    total = 0.0
+    for p in range(psi.shape[1]):
+        total += psi[i, p] * psi2[j, p]
+    for c in range(category.shape[1]):
         if category[i, c] == category2[j, c]:
-            total += theta[1 + n_linear + c]
-    first = 1 + n_linear + n_category
+            total += th_category[c]
     for b in range(len(bumps)):
-        if theta[first + b] > 2e-5:
-            gap = linear[i, bumps[b]] - linear2[j, bumps[b]]
-            total += theta[first + b] * np.exp(-2.0 * gap * gap)
-    if theta[-1] > 2e-5 and n_leaf > 0:
+        if th_bump[b] > 2e-5:
+            gap = (linear[i, bumps[b]] - linear2[j, bumps[b]]) / length[b]
+            total += th_bump[b] * np.exp(-0.5 * gap * gap)
+    if th_leaf > 2e-5 and leaf.shape[1] > 0:
         same = 0
-        for m in range(n_leaf):
+        for m in range(leaf.shape[1]):
             same += leaf[i, m] == leaf2[j, m]
-        total += theta[-1] * same / n_leaf
+        total += th_leaf * same / leaf.shape[1]
     return total
 
 

@@ -20,7 +20,7 @@ from upstairs.forest.inner import Part, State, class_log_proba, one_class, stude
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.levels import leave_one_out, task_sums, variance_components
 from upstairs.forest.losses import jackknife_logit, newton_offsets, pooled_loss
-from upstairs.forest.prior import Prior, learn_prior
+from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.forest.trees import Trees, flatten, leaf_of
 from upstairs.prediction import from_scale
@@ -44,7 +44,7 @@ class Info(NamedTuple):
     level_variance: float
     noise_variance: float
     rho: float
-    theta: np.ndarray
+    linear: np.ndarray
 
 
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
@@ -58,7 +58,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     log = state.scale is not None and state.scale.log
     prior = state.parts[0].prior
     return state, Info(
-        tasks.n_tasks, len(tasks.y), len(used.y), shared_trees, log, level, noise, prior.rho, prior.theta
+        tasks.n_tasks, len(tasks.y), len(used.y), shared_trees, log, level, noise, prior.rho, prior.linear
     )
 
 
@@ -91,7 +91,7 @@ def _learn_classes(
     buckets = (0, *SHOTS)
     state = State(fold, None, identity_calibration(buckets), tuple(parts), np.inf, 1.0, None, None)
     state = state._replace(calibration=_calibrate_classes(state, rows, tasks, rng))
-    return state, sum(len(part.mean.trees.root) for part in parts), float(parts[0].prior.theta[0]), 1.0
+    return state, sum(len(part.mean.trees.root) for part in parts), float(parts[0].prior.linear[0]), 1.0
 
 
 def _learn_part(
@@ -102,10 +102,8 @@ def _learn_part(
     effects = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
     rows = to_rows(features, tasks.X, f_w, f_b, leaf_of(effects, tasks.X))
-    theta = np.full(features.n_components, 0.02)
-    theta[0] = np.clip(level, 0.01, 100)
     episodes = draw_episodes(tasks, params["n_episodes"], rng)
-    prior = learn_prior(rows, target, episodes, features, Prior(theta, 0.5, noise), classify)
+    prior = learn_prior(rows, target, episodes, features, level, noise, classify, rng)
     return Part(shared, effects, features, prior), rows
 
 

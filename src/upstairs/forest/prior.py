@@ -1,23 +1,23 @@
 """The prior of the deviation, learned on episodes: what support rows of a task should change in the prediction of its others.
 
-    r_t(x) = prior mean + g_t(x) + ε,   ε ~ N(0, σ²),   g_t ~ GP(0, σ² k)
+    r_t(x) = prior mean + g_t(x) + ε,   ε ~ N(0, σ² n(x)),   g_t ~ GP(0, σ² k)        (k, n: `forest.kernel`)
 
 Level mixing: differences of f_b inside a task carry no information once its level is seen. With
 φ̄_q = (Σ_{i∈S} φ_i + φ_q) / (s + 1), the prior mean of any row when q is asked is ρ φ + (1 − ρ) φ̄_q, so that
 
-    μ_q = f_w(q) + ρ φ_q + (1 − ρ) φ̄_q + k_qᵀ A⁻¹ [r_S − ρ φ_S − (1 − ρ) φ̄_q 1],    A = K_SS + I
-    v_q = σ² (1 + k_qq − k_qᵀ A⁻¹ k_q)
+    μ_q = f_w(q) + ρ φ_q + (1 − ρ) φ̄_q + k_qᵀ A⁻¹ [r_S − ρ φ_S − (1 − ρ) φ̄_q 1],    A = K_SS + N
+    v_q = σ² (n_q + k_qq − k_qᵀ A⁻¹ k_q)
 
-and the parameters (log θ, logit ρ, log σ²) minimise, over buckets b of support size with errors e of the queries,
+and the parameters minimise, over buckets b of support size with errors e of the queries,
 
-    L = mean_b [ ¾·½ log MSE_b + ¼·½ mean(log v + e²/v) ] + penalty · Σ_{p>0} log(1 + θ_p / 0.01)
+    L = mean_b [ 0.7·½ log MSE_b + 0.3·½ mean(log v + e²/v) ] + penalty
 
 (for two classes: the mean log loss at sigmoid(μ / √(1 + π v / 8)), with σ² = 1 and the Laplace posterior of `upstairs.gaussian`)
-by L-BFGS-B with the exact gradient: with g = ∂L/∂μ_q, h = σ² ∂L/∂v_q, α_q = A⁻¹[residual of q] and B = A⁻¹ K_Sq,
+by L-BFGS-B with the exact gradient. With g = ∂L/∂μ_q, h = σ² ∂L/∂v_q, α_q = A⁻¹[residual of q] and B = A⁻¹ K_Sq,
 
-    ∂L/∂θ_p = Σ_q g_q k_p,qᵀ α_q − Σ_q g_q B_qᵀ K_p α_q + Σ_q h_q (k_p,qq − 2 k_p,qᵀ B_q + B_qᵀ K_p B_q).
+    ∂L/∂k_iq = Σ_q g α_i − 2 h B_i,    ∂L/∂k_ij = Σ_q h B_i B_j − g B_j α_i,    ∂L/∂k_qq = h.
 
-A component that does not pay goes to the floor by itself; there is no selection step.
+A component that does not pay goes to its floor by itself; there is no selection step.
 """
 
 from typing import NamedTuple
@@ -28,25 +28,21 @@ from scipy import optimize
 from scipy.special import expit
 
 from upstairs.episodes import SHOTS, Episodes
-from upstairs.forest.kernel import FeatureMap, Rows
+from upstairs.forest.kernel import FeatureMap, Prior, Rows, noise_of, project
 from upstairs.gaussian import condition_classes, condition_numbers, solve
 
-__all__ = ["Prior", "learn_prior"]
+__all__ = ["learn_prior"]
 
 PENALTY, CLASS_PENALTY = 2e-4, 6e-5
+SLOPE_PENALTY, NOISE_PENALTY, LENGTH_PENALTY = 2e-3, 2e-3, 2e-3
 SQUARED_SHARE = 0.7
-MOST_STEPS = 80
+import os
+MOST_STEPS = int(os.environ.get("MS","80"))
 LEAST_THETA, MOST_THETA, MOST_CLASS_THETA = 1e-5, 1e3, 8.0
-TABLE = np.exp(-2 * (np.arange(1024) + 0.5) / 128).astype(np.float32)
-"""exp(−2 d²) at the squared distance d² in steps of 1/128: exact enough to learn θ, and ten times faster."""
-
-
-class Prior(NamedTuple):
-    """theta : float64 [P], relative to ``sigma2``; rho : level mixing; sigma2 : noise variance."""
-
-    theta: np.ndarray
-    rho: float
-    sigma2: float
+LENGTH, LENGTHS = 0.5, (0.05, 4.0)
+TABLE_STEP = 1 / 128
+TABLE = np.exp(-np.arange(1026) * TABLE_STEP)
+"""exp(−t) in steps of t, interpolated: several times faster than exp."""
 
 
 class EpisodeData(NamedTuple):
@@ -67,18 +63,20 @@ class EpisodeData(NamedTuple):
 
 
 def learn_prior(
-    rows: Rows, target: np.ndarray, episodes: Episodes, features: FeatureMap, start: Prior, classify: bool
-) -> Prior:
-    """Minimise L over the episodes, for rows [n] and their targets [n] (u, or 0 and 1)."""
+    rows: Rows, target: np.ndarray, episodes: Episodes, features: FeatureMap, level: float, sigma2: float, classify: bool,
+    rng: np.random.Generator,
+) -> Prior:  # fmt: skip
+    """Minimise L over the episodes, for rows [n] and their targets [n] (u, or 0 and 1), from a first guess of the variances."""
     data = gather(rows, target, episodes)
     most = MOST_CLASS_THETA if classify else MOST_THETA
-    x0 = np.concatenate([np.log(np.clip(start.theta, LEAST_THETA, most)), [0.0, np.log(start.sigma2)]])
-    bounds = [(np.log(LEAST_THETA), np.log(most))] * len(start.theta) + [(-6, 6), (x0[-1] - 4, x0[-1] + 4)]
+    start = _first_guess(features, float(np.clip(level, 0.01, min(100.0, most))), sigma2, rng)
+    bounds = _bounds(start, most, classify)
     objective = _class_objective if classify else _number_objective
     result = optimize.minimize(
-        objective, x0, args=(data, features.bumps), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MOST_STEPS}
-    )
-    return Prior(np.exp(result.x[:-2]), float(expit(result.x[-2])), float(np.exp(result.x[-1])))
+        lambda x: objective(_unpack(x, start), data, features.bumps),
+        _pack(start), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MOST_STEPS},
+    )  # fmt: skip
+    return _unpack(result.x, start)
 
 
 def gather(rows: Rows, target: np.ndarray, episodes: Episodes) -> EpisodeData:
@@ -98,10 +96,61 @@ def gather(rows: Rows, target: np.ndarray, episodes: Episodes) -> EpisodeData:
     )
 
 
-def _number_objective(x: np.ndarray, data: EpisodeData, bumps: np.ndarray) -> tuple[float, np.ndarray]:
-    """L and its gradient at x = (log θ, logit ρ, log σ²)."""
-    theta, rho, sigma2 = np.exp(x[:-2]), expit(x[-2]), np.exp(x[-1])
-    mean, variance, share, kept = _predict_queries(data, bumps, theta, rho, classify=False)
+def _first_guess(features: FeatureMap, level: float, sigma2: float, rng: np.random.Generator) -> Prior:
+    n_linear = 3 + len(features.numbers)
+    linear = np.full(n_linear, 0.02)
+    linear[0] = level
+    return Prior(
+        linear,
+        0.05 * rng.normal(size=(2, n_linear)),
+        np.full(len(features.categories), 0.02),
+        np.full(len(features.bumps), 0.02),
+        np.full(len(features.bumps), LENGTH),
+        0.02,
+        np.zeros(n_linear - 1),
+        0.5,
+        sigma2,
+    )
+
+
+def _pack(prior: Prior) -> np.ndarray:
+    """Parameters without bounds of their own: log variances and lengths, slopes and noise as they are, logit ρ."""
+    positive = [prior.linear, prior.category, prior.bump, [prior.leaf], prior.length]
+    logit_rho = np.log(prior.rho / (1 - prior.rho))
+    return np.concatenate([np.log(np.concatenate(positive)), prior.slopes.ravel(), prior.noise, [logit_rho, np.log(prior.sigma2)]])
+
+
+def _unpack(x: np.ndarray, like: Prior) -> Prior:
+    sizes = [len(like.linear), len(like.category), len(like.bump), 1, len(like.length), like.slopes.size, len(like.noise)]
+    linear, category, bump, leaf, length, slopes, noise, rest = np.split(x, np.cumsum(sizes))
+    return Prior(
+        np.exp(linear), slopes.reshape(like.slopes.shape), np.exp(category), np.exp(bump), np.exp(length),
+        float(np.exp(leaf[0])), noise, float(expit(rest[0])), float(np.exp(rest[1])),
+    )  # fmt: skip
+
+
+import os
+XP = os.environ.get("XP", "sln")
+
+
+def _bounds(start: Prior, most: float, classify: bool) -> list[tuple[float, float]]:
+    theta = (np.log(LEAST_THETA), np.log(most))
+    length = tuple(np.log(LENGTHS)) if "l" in XP else (np.log(LENGTH),) * 2
+    n_theta = len(start.linear) + len(start.category) + len(start.bump) + 1
+    middle = np.log(start.sigma2)
+    return (
+        [theta] * n_theta
+        + [length] * len(start.length)
+        + [(-np.sqrt(most), np.sqrt(most)) if "s" in XP else (0, 0)] * start.slopes.size
+        + [(0, 0) if classify or "n" not in XP else (-2, 2)] * len(start.noise)
+        + [(-6, 6), (middle, middle) if classify else (middle - 4, middle + 4)]
+    )
+
+
+def _number_objective(prior: Prior, data: EpisodeData, bumps: np.ndarray) -> tuple[float, np.ndarray]:
+    """L and its gradient in the packed parameters."""
+    sigma2 = prior.sigma2
+    mean, variance, share, kept = _predict_queries(prior, data, bumps, classify=False)
     error, variance = _queries(data, data.target) - mean, variance * sigma2
     n_buckets = share.sum()
     mse = np.maximum((error**2 * share).sum(axis=(0, 2)), 1e-12)
@@ -113,30 +162,38 @@ def _number_objective(x: np.ndarray, data: EpisodeData, bumps: np.ndarray) -> tu
     share = share / n_buckets
     d_mean = -share * error * (SQUARED_SHARE / mse[None, :, None] + (1 - SQUARED_SHARE) / variance)
     d_variance = share * (1 - SQUARED_SHARE) / 2 * (1 / variance - error**2 / variance**2)
-    gradient = _backward_all(data, bumps, theta, rho, d_mean, d_variance * sigma2, kept)
-    return _finish(x, value, gradient, (d_variance * variance).sum(), PENALTY)
+    gradient = _backward_all(prior, data, bumps, d_mean, d_variance * sigma2, kept, classify=False)
+    gradient[-1] = (d_variance * variance).sum()
+    return _add_penalty(prior, value, gradient, PENALTY)
 
 
-def _class_objective(x: np.ndarray, data: EpisodeData, bumps: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean log loss over buckets and its gradient at x = (log θ, logit ρ, 0)."""
-    theta, rho = np.exp(x[:-2]), expit(x[-2])
-    mean, variance, share, kept = _predict_queries(data, bumps, theta, rho, classify=True)
+def _class_objective(prior: Prior, data: EpisodeData, bumps: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean log loss over buckets, and its gradient in the packed parameters."""
+    mean, variance, share, kept = _predict_queries(prior, data, bumps, classify=True)
     share = share / share.sum()
     shrink = 1 / np.sqrt(1 + np.pi * variance / 8)
     y = _queries(data, data.target)
     value = ((np.logaddexp(0, shrink * mean) - y * shrink * mean) * share).sum()
     slope = share * (expit(shrink * mean) - y)
     d_mean, d_variance = slope * shrink, -slope * mean * shrink**3 * np.pi / 16
-    return _finish(x, value, _backward_all(data, bumps, theta, rho, d_mean, d_variance, kept), 0.0, CLASS_PENALTY)
+    return _add_penalty(prior, value, _backward_all(prior, data, bumps, d_mean, d_variance, kept, classify=True), CLASS_PENALTY)
 
 
-def _finish(x: np.ndarray, value: float, gradient: np.ndarray, d_log_sigma2: float, penalty: float) -> tuple[float, np.ndarray]:
-    """Add the penalty, and turn the gradient in (θ, ρ) into one in (log θ, logit ρ, log σ²)."""
-    theta, rho = np.exp(x[:-2]), expit(x[-2])
-    d_theta = gradient[:-1] * theta
-    d_theta[1:] += penalty * theta[1:] / (0.01 + theta[1:])
-    value += penalty * np.log1p(theta[1:] / 0.01).sum()
-    return value, np.concatenate([d_theta, [gradient[-1] * rho * (1 - rho), d_log_sigma2]])
+def _add_penalty(prior: Prior, value: float, gradient: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+    """Every variance but the level's, slopes, noise and lengths away from their first guess cost a little."""
+    theta = np.concatenate([prior.linear, prior.category, prior.bump, [prior.leaf]])
+    away = np.log(prior.length / LENGTH)
+    cost = penalty * np.log1p(theta / 0.01)
+    cost[0] = 0.0
+    slope = penalty * theta / (0.01 + theta)
+    slope[0] = 0.0
+    value += cost.sum() + SLOPE_PENALTY * (prior.slopes**2).sum() + NOISE_PENALTY * (prior.noise**2).sum()
+    value += LENGTH_PENALTY * (away**2).sum()
+    gradient = gradient.copy()
+    gradient[:-2] += np.concatenate(
+        [slope, 2 * LENGTH_PENALTY * away, 2 * SLOPE_PENALTY * prior.slopes.ravel(), 2 * NOISE_PENALTY * prior.noise]
+    )
+    return value, gradient
 
 
 def _queries(data: EpisodeData, values: np.ndarray) -> np.ndarray:
@@ -144,21 +201,54 @@ def _queries(data: EpisodeData, values: np.ndarray) -> np.ndarray:
     return values[:, None, data.leaf_kernel.shape[1] :]
 
 
-def _predict_queries(data: EpisodeData, bumps: np.ndarray, theta: np.ndarray, rho: float, classify: bool):
+def _predict_queries(prior: Prior, data: EpisodeData, bumps: np.ndarray, classify: bool):
     """Mean and variance / σ² of each query [E, B, Q], its share in the mean over its bucket, and what `_backward` needs."""
     E, S = data.leaf_kernel.shape[:2]
     shape = (E, len(SHOTS), data.f_w.shape[1] - S)
     mean, variance, used = np.zeros(shape), np.ones(shape), np.zeros(shape, bool)
     kept = np.zeros((E, len(SHOTS), shape[2] + 2, S))
-    _posteriors(*data, bumps, TABLE, np.array(SHOTS), theta, rho, classify, mean, variance, used, kept)
+    noise = noise_of(prior, data.linear)
+    _posteriors(
+        data.target, data.f_w, noise, data.phi, project(prior, data.linear), data.linear, data.category, data.leaf_kernel,
+        data.n_support, data.n_query, bumps, TABLE, np.array(SHOTS), *_weights(prior), prior.rho, classify,
+        mean, variance, used, kept,
+    )  # fmt: skip
     return mean, variance, used / np.maximum(used.sum(axis=(0, 2)), 1)[None, :, None], kept
 
 
-def _backward_all(data: EpisodeData, bumps: np.ndarray, theta, rho, d_mean, d_variance, kept) -> np.ndarray:
-    """∂L/∂θ [P] and, last, ∂L/∂ρ."""
-    gradient = np.zeros(len(theta) + 1)
-    _backward(*data[2:], bumps, TABLE, np.array(SHOTS), theta, rho, d_mean, d_variance, kept, gradient)
-    return gradient
+def _backward_all(prior: Prior, data: EpisodeData, bumps: np.ndarray, d_mean, d_variance, kept, classify: bool) -> np.ndarray:
+    """The gradient in the packed parameters, but for log σ²."""
+    psi = project(prior, data.linear)
+    d_psi, d_noise, d_rho = np.zeros_like(psi), np.zeros(data.phi.shape), np.zeros(1)
+    d_category, d_bump, d_length = (np.zeros(len(values)) for values in (prior.category, prior.bump, prior.length))
+    d_leaf = np.zeros(1)
+    _backward(
+        data.phi, psi, data.linear, data.category, data.leaf_kernel,
+        data.n_support, data.n_query, bumps, TABLE, np.array(SHOTS), *_weights(prior), prior.rho,
+        d_mean, d_variance, kept, d_psi, d_noise, d_category, d_bump, d_length, d_leaf, d_rho,
+    )  # fmt: skip
+    n_linear = len(prior.linear)
+    full = np.concatenate([np.ones((*data.phi.shape, 1)), data.linear], axis=-1)
+    d_linear = np.einsum("erp,erp->p", d_psi[..., :n_linear], full) * np.sqrt(prior.linear) / 2
+    d_slopes = np.einsum("erk,erp->kp", d_psi[..., n_linear:], full, optimize=True)
+    exponent = data.linear @ prior.noise
+    d_noise *= 0.0 if classify else noise_of(prior, data.linear) * (np.abs(exponent) < 3)
+    parts = [
+        d_linear, d_category * prior.category, d_bump * prior.bump, d_leaf * prior.leaf, d_length,
+        d_slopes.ravel(), np.einsum("er,erp->p", d_noise, data.linear), d_rho * prior.rho * (1 - prior.rho), [0.0],
+    ]  # fmt: skip
+    return np.concatenate(parts)
+
+
+def _weights(prior: Prior) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    return prior.category, prior.bump, prior.length, prior.leaf
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _look_up(table, t):  # pragma: no cover (compiled)
+    t = min(t, 1024.0)
+    k = int(t)
+    return table[k] + (t - k) * (table[k + 1] - table[k])
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
@@ -174,42 +264,45 @@ def _count_same_leaves(leaf, index, out):  # pragma: no cover (compiled)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
-def _fill_kernel(linear, category, leaf_kernel, bumps, table, theta, n_rows, n_columns, K):  # pragma: no cover (compiled)
+def _fill_kernel(
+    psi, linear, category, leaf_kernel, bumps, table, th_category, th_bump, length, th_leaf, n_rows, n_columns, K
+):  # pragma: no cover (compiled)
     """K [n_rows, n_columns] of one episode, and its diagonal over all columns in the last row of K."""
-    n_linear, n_category = linear.shape[1], category.shape[1]
-    first = 1 + n_linear + n_category
     for i in range(n_rows):
         for j in range(n_columns):
-            total = theta[0] + theta[-1] * leaf_kernel[i, j]
-            for p in range(n_linear):
-                total += theta[1 + p] * linear[i, p] * linear[j, p]
+            total = th_leaf * leaf_kernel[i, j]
+            for p in range(psi.shape[1]):
+                total += psi[i, p] * psi[j, p]
             K[i, j] = total
-        for c in range(n_category):
+        for c in range(category.shape[1]):
             for j in range(n_columns):
-                K[i, j] += theta[1 + n_linear + c] * (category[i, c] == category[j, c])
+                K[i, j] += th_category[c] * (category[i, c] == category[j, c])
         for b in range(len(bumps)):
+            sharpness = 0.5 / (length[b] ** 2 * TABLE_STEP)
             for j in range(n_columns):
                 gap = linear[i, bumps[b]] - linear[j, bumps[b]]
-                K[i, j] += theta[first + b] * table[min(int(gap * gap * 128), 1023)]
-    constant = theta[0] + theta[1 + n_linear :].sum()
+                K[i, j] += th_bump[b] * _look_up(table, gap * gap * sharpness)
+    constant = th_category.sum() + th_bump.sum() + th_leaf
     for j in range(n_columns):
         K[-1, j] = constant
-        for p in range(n_linear):
-            K[-1, j] += theta[1 + p] * linear[j, p] ** 2
+        for p in range(psi.shape[1]):
+            K[-1, j] += psi[j, p] ** 2
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def _posteriors(
-    target, f_w, phi, linear, category, leaf_kernel, n_support, n_query, bumps, table, shots, theta, rho, classify,
-    mean, variance, used, kept,
+    target, f_w, noise, phi, psi, linear, category, leaf_kernel, n_support, n_query, bumps, table, shots,
+    th_category, th_bump, length, th_leaf, rho, classify, mean, variance, used, kept,
 ):  # fmt: skip  # pragma: no cover (compiled)
     """μ and v/σ² of every query; kept: B_q, then α and β, for the way back."""
     S, Q = leaf_kernel.shape[1], f_w.shape[1] - leaf_kernel.shape[1]
     K, L = np.empty((S + 1, S + Q)), np.empty((S, S))
-    noise = 0.0 if classify else 1.0
     for e in range(len(f_w)):
         n_columns = S + n_query[e]
-        _fill_kernel(linear[e], category[e], leaf_kernel[e], bumps, table, theta, n_support[e], n_columns, K)
+        _fill_kernel(
+            psi[e], linear[e], category[e], leaf_kernel[e], bumps, table, th_category, th_bump, length, th_leaf,
+            n_support[e], n_columns, K,
+        )  # fmt: skip
         prior = f_w[e] + rho * phi[e]
         for b in range(len(shots)):
             s = min(shots[b], n_support[e])
@@ -219,12 +312,11 @@ def _posteriors(
             alpha, beta = kept[e, b, Q], kept[e, b, Q + 1]
             if classify:
                 level = (1 - rho) * phi_sum / s
-                # K is symmetric, but only its first S columns are filled on both sides
-                condition_classes(K[:s, :s], s, prior[:s] + level, target[e], L, alpha, beta)
+                condition_classes(K, s, prior[:s] + level, target[e], L, alpha, beta)
                 for i in range(s):
                     alpha[i] += level * beta[i]
             else:
-                condition_numbers(K[:s, :s], s, target[e, :s] - prior[:s], L, alpha, beta)
+                condition_numbers(K, s, target[e, :s] - prior[:s], noise[e], L, alpha, beta)
             for q in range(n_query[e]):
                 column = S + q
                 mixed = (1 - rho) * (phi_sum + phi[e, column]) / (s + 1)
@@ -236,65 +328,71 @@ def _posteriors(
                     m += K[i, column] * (alpha[i] - mixed * beta[i])
                     explained += K[i, column] * kept[e, b, q, i]
                 mean[e, b, q] = m
-                variance[e, b, q] = noise + K[-1, column] - explained
+                variance[e, b, q] = max((0.0 if classify else noise[e, column]) + K[-1, column] - explained, 1e-9)
                 used[e, b, q] = True
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def _backward(
-    phi, linear, category, leaf_kernel, n_support, n_query, bumps, table, shots, theta, rho, d_mean, d_variance, kept, out
-):  # pragma: no cover (compiled)
-    """Add ∂L/∂θ to out[:-1] and ∂L/∂ρ to out[-1]; G collects ∂L/∂K of an episode over all buckets."""
+    phi, psi, linear, category, leaf_kernel, n_support, n_query, bumps, table, shots,
+    th_category, th_bump, length, th_leaf, rho, d_mean, d_variance, kept,
+    d_psi, d_noise, d_category, d_bump, d_length, d_leaf, d_rho,
+):  # fmt: skip  # pragma: no cover (compiled)
+    """Derivatives of L by ψ, the noise of each row, the other components and ρ; G collects ∂L/∂K of an episode."""
     S, Q = leaf_kernel.shape[1], phi.shape[1] - leaf_kernel.shape[1]
-    n_linear, n_category = linear.shape[2], category.shape[2]
-    first = 1 + n_linear + n_category
-    K, G, diagonal = np.empty((S + 1, S + Q)), np.empty((S, S + Q)), np.empty(S + Q)
-    alpha = np.empty(S)
+    K, G, alpha = np.empty((S + 1, S + Q)), np.empty((S, S + Q)), np.empty(S)
     for e in range(len(phi)):
         n_columns = S + n_query[e]
-        _fill_kernel(linear[e], category[e], leaf_kernel[e], bumps, table, theta, n_support[e], n_columns, K)
+        _fill_kernel(
+            psi[e], linear[e], category[e], leaf_kernel[e], bumps, table, th_category, th_bump, length, th_leaf,
+            n_support[e], n_columns, K,
+        )  # fmt: skip
         G[:] = 0.0
-        diagonal[:] = 0.0
         for b in range(len(shots)):
             s = min(shots[b], n_support[e])
-            if b > 0 and n_support[e] <= shots[b - 1]:
+            if s == 0 or (b > 0 and n_support[e] <= shots[b - 1]):
                 break
-            phi_sum = 0.0
-            for i in range(s):
-                phi_sum += phi[e, i]
+            phi_sum = phi[e, :s].sum()
             for q in range(n_query[e]):
                 column, g, h = S + q, d_mean[e, b, q], d_variance[e, b, q]
                 level = (phi_sum + phi[e, column]) / (s + 1)
-                d_rho = phi[e, column] - level
+                slope = phi[e, column] - level
                 for i in range(s):
                     alpha[i] = kept[e, b, Q, i] - (1 - rho) * level * kept[e, b, Q + 1, i]
-                    # ∂μ/∂ρ = −BᵀφS + φ_q − φ̄_q (1 − kᵀA⁻¹1)
-                    d_rho += K[i, column] * level * kept[e, b, Q + 1, i] - kept[e, b, q, i] * phi[e, i]
-                out[-1] += g * d_rho
-                diagonal[column] += h
+                    # ∂μ/∂ρ = φ_q − φ̄_q (1 − kᵀβ) − Bᵀφ_S
+                    slope += K[i, column] * level * kept[e, b, Q + 1, i] - kept[e, b, q, i] * phi[e, i]
+                d_rho[0] += g * slope
+                d_noise[e, column] += h
                 for i in range(s):
                     B_i = kept[e, b, q, i]
                     G[i, column] += g * alpha[i] - 2 * h * B_i
                     for j in range(s):
                         G[i, j] += kept[e, b, q, j] * (h * B_i - g * alpha[i])
         for i in range(n_support[e]):
+            d_noise[e, i] += G[i, i]
             for j in range(n_columns):
-                if G[i, j] == 0.0:
-                    continue
                 weight = G[i, j]
-                out[0] += weight
-                out[len(theta) - 1] += weight * leaf_kernel[e, i, j]
-                for p in range(n_linear):
-                    out[1 + p] += weight * linear[e, i, p] * linear[e, j, p]
-                for c in range(n_category):
-                    out[1 + n_linear + c] += weight * (category[e, i, c] == category[e, j, c])
-                for k in range(len(bumps)):
+                d_leaf[0] += weight * leaf_kernel[e, i, j]
+                for p in range(psi.shape[2]):
+                    d_psi[e, i, p] += weight * psi[e, j, p]
+                    d_psi[e, j, p] += weight * psi[e, i, p]
+            for c in range(category.shape[2]):
+                for j in range(n_columns):
+                    d_category[c] += G[i, j] * (category[e, i, c] == category[e, j, c])
+            for k in range(len(bumps)):
+                sharpness = 0.5 / (length[k] ** 2 * TABLE_STEP)
+                for j in range(n_columns):
                     gap = linear[e, i, bumps[k]] - linear[e, j, bumps[k]]
-                    out[first + k] += weight * table[min(int(gap * gap * 128), 1023)]
+                    bump = G[i, j] * _look_up(table, gap * gap * sharpness)
+                    d_bump[k] += bump
+                    # ∂ exp(−d²/2ℓ²) / ∂ log ℓ = exp(−d²/2ℓ²) d²/ℓ²
+                    d_length[k] += bump * th_bump[k] * gap * gap / length[k] ** 2
         for q in range(n_query[e]):
-            h = diagonal[S + q]
-            out[0] += h
-            for p in range(n_linear):
-                out[1 + p] += h * linear[e, S + q, p] ** 2
-            for p in range(1 + n_linear, len(theta)):
-                out[p] += h
+            h = d_noise[e, S + q]
+            for p in range(psi.shape[2]):
+                d_psi[e, S + q, p] += 2 * h * psi[e, S + q, p]
+            for c in range(category.shape[2]):
+                d_category[c] += h
+            for k in range(len(bumps)):
+                d_bump[k] += h
+            d_leaf[0] += h

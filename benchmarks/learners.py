@@ -1,0 +1,56 @@
+"""Learners by the name that the benchmarks' ``--learner`` takes, imported only when they are asked for."""
+
+import argparse
+import ast
+import importlib
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["LEARNERS", "add_learner_arguments", "label_of", "make_learner", "warm_up"]
+
+LEARNERS = {
+    "forest": ("upstairs", "MetaRandomForest"),
+    "shrunk-mean": ("upstairs.baselines.shrunk_mean", "ShrunkMean"),
+    "task-ridge": ("upstairs.baselines.task_ridge", "TaskRidge"),
+    "pooled": ("upstairs.baselines.pooled", "Pooled"),
+    "pooled-shift": ("upstairs.baselines.pooled_shift", "PooledShift"),
+    "hierarchical-ridge": ("upstairs.baselines.hierarchical_ridge", "HierarchicalRidge"),
+}
+
+
+def add_learner_arguments(parser: argparse.ArgumentParser, default: str = "forest") -> None:
+    parser.add_argument("--learner", default=default, choices=list(LEARNERS), help="default: %(default)s")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the learner")
+
+
+def label_of(args: argparse.Namespace) -> str:
+    """Name of the learner with the parameters it was given: ``forest`` or ``forest n_trees=50``."""
+    return " ".join([args.learner, *args.set])
+
+
+def make_learner(args: argparse.Namespace, kind: str, random_state: int = 0):
+    """The learner asked for on the command line, unfitted; ``kind`` is regression or classification."""
+    module, name = LEARNERS[args.learner]
+    cls = getattr(importlib.import_module(module), name + {"regression": "Regressor", "classification": "Classifier"}[kind])
+    return cls(random_state=random_state, **dict(_parameter(text) for text in args.set))
+
+
+def warm_up(args: argparse.Namespace, kind: str) -> None:
+    """Fit and adapt once on a toy table, so that imports and compilation are in nobody's fit time."""
+    rng = np.random.default_rng(0)
+    X, task = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("abc")), np.repeat(np.arange(20), 20)
+    X["d"] = pd.Categorical(rng.choice(["x", "y"], 400))
+    y = X["a"].to_numpy() + rng.normal(size=20)[task] + rng.normal(size=400)
+    y = y if kind == "regression" else (y > 0).astype(int)
+    meta = make_learner(args, kind).fit(X[:300], y[:300], groups=task[:300])
+    meta.adapt_tasks(X[300:350], y[300:350], groups=task[300:350]).predict(X[350:], groups=task[350:])
+    meta.adapt(X[300:310], y[300:310]).predict(X[310:320])
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value

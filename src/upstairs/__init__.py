@@ -1,0 +1,44 @@
+"""Upstairs: meta-learning for many related small datasets. Learn across the tasks you have, adapt to a new one from few rows.
+
+Nothing heavy is loaded before it is asked for (PEP 562), so that `import upstairs` costs a moment and no optional package.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upstairs.errors import UpstairsError, UpstairsWarning
+    from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
+    from upstairs.persistence import load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MetaRandomForestClassifier",
+    "MetaRandomForestRegressor",
+    "UpstairsError",
+    "UpstairsWarning",
+    "__version__",
+    "load",
+    "save",
+]
+
+_ROOMS = {
+    "MetaRandomForestClassifier": "upstairs.forest.estimator",
+    "MetaRandomForestRegressor": "upstairs.forest.estimator",
+    "UpstairsError": "upstairs.errors",
+    "UpstairsWarning": "upstairs.errors",
+    "load": "upstairs.persistence",
+    "save": "upstairs.persistence",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'upstairs' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

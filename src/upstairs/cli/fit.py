@@ -1,0 +1,89 @@
+"""upstairs fit: rows of many tasks -> a saved meta-model. In Python: ``meta.fit(X, y, groups)`` and ``upstairs.save``."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import upstairs
+from upstairs.archive import check_writable
+from upstairs.cli import options
+from upstairs.cli.rows import read_rows
+from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.errors import UpstairsError
+from upstairs.learners import check_learner, learner_class
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o stores.upstairs
+
+Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
+
+
+def fit(
+    file: options.Rows,
+    task: options.Task,
+    target: options.Target,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Where to save the model.", show_default=False)
+    ],
+    learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
+    classify: options.Classify = None,
+    drop_missing_target: options.DropMissingTarget = False,
+    ignore: options.Ignore = None,
+    known_tasks: Annotated[
+        bool,
+        typer.Option("--known-tasks/--no-known-tasks", help="Keep rows of each task in the model, so that it is known later."),
+    ] = True,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Learn across the tasks in FILE and save the meta-model."""
+    if output.resolve() == file.resolve():
+        raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
+    check_writable(output)
+    check_learner(learner)
+    start = time.perf_counter()
+    with progress() as begin:
+        begin(f"Reading {file.name}")
+        rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
+        kind = "classes" if rows.classify else "numbers"
+        if not json:
+            other = "--regress" if rows.classify else "--classify"
+            note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
+        begin(f"Learning across {rows.n_tasks:,} tasks ({rows.X.num_rows:,} rows)")
+        meta = learner_class(learner, rows.classify)(random_state=seed).fit(rows.X, rows.y, groups=rows.groups)
+        begin(f"Saving {output.name}")
+        upstairs.save(meta, output, known_tasks=known_tasks, task_name=task, target_name=target)
+    findings = {
+        "model": str(output),
+        "learner": learner,
+        "predicts": kind,
+        "because": rows.reason,
+        "task": task,
+        "target": target,
+        "columns": rows.X.column_names,
+        "tasks": rows.n_tasks,
+        "rows": rows.X.num_rows,
+        "rows_dropped": rows.n_dropped,
+        "seconds": round(time.perf_counter() - start, 2),
+        "bytes": output.stat().st_size,
+    }
+    if json:
+        print_json(findings)
+    else:
+        _tell(findings)
+
+
+command = fit
+
+
+def _tell(findings: dict) -> None:
+    dropped = f", {findings['rows_dropped']:,} without a target left out" if findings["rows_dropped"] else ""
+    say(
+        f"Learned {bold(findings['target'])} across {findings['tasks']:,} tasks ({findings['rows']:,} rows{dropped}; "
+        f"{len(findings['columns'])} columns) in {findings['seconds']:.1f} s."
+    )
+    say(f"Saved {bold(findings['model'])} ({findings['bytes'] / 2**20:.1f} MB). Next:")
+    say(f"  upstairs predict {escape(findings['model'])} NEW_ROWS.csv -o predictions.csv")

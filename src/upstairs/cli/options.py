@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upstairs.learners import LEARNERS
+
+__all__ = ["Classify", "DropMissingTarget", "Ignore", "Json", "Rows", "Seed", "Target", "Task", "learner_names"]
+
+
+def learner_names() -> str:
+    return ", ".join(LEARNERS)
+
+
+Rows = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The rows of all tasks: a .csv or .parquet file.", show_default=False)
+]
+Task = Annotated[str, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)]
+Target = Annotated[str, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)]
+Classify = Annotated[
+    bool | None,
+    typer.Option(
+        "--classify/--regress",
+        help="Predict classes or numbers. Without either: classes where the target holds text, categories, true and false, "
+        "or no more than two whole numbers.",
+        show_default=False,
+    ),
+]
+DropMissingTarget = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out the rows that have no target.")]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="COL", help="Column to leave out; may be repeated.", show_default=False)
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all that is random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else.")]

@@ -1,0 +1,126 @@
+"""Tables in files: CSV and Parquet, in and out, read with Arrow; whatever is wrong with a file is said in one sentence."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from upstairs.archive import check_writable, whole_file
+from upstairs.errors import UpstairsError
+
+__all__ = ["check_columns", "check_output", "read_table", "write_table"]
+
+SUFFIXES = (".csv", ".parquet")
+
+_MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+_INFERENCE_BLOCK = 2**30
+"""Arrow decides on the type of a CSV column by its first block; so the block is the whole file, up to this many bytes."""
+
+
+def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
+    """The table in a CSV or Parquet file, with at least one row.
+
+    Arrow guesses the types of a CSV file's columns, but for those that are known to be ``text``: 007 may be a name.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    try:
+        size = path.stat().st_size
+        table = _read_csv(path, size, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
+    except pa.ArrowInvalid as error:
+        raise UpstairsError(_broken(path, error)) from None
+    except FileNotFoundError:
+        raise UpstairsError(f"{path} doesn't exist{_similar_files(path)}.") from None
+    except OSError as error:
+        raise UpstairsError(f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None
+    table = table.drop_columns([name for name in table.column_names if _is_row_label(name)])
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise UpstairsError(f"{path} has more than one column {twice[0]!r}. Rename all but one of them.")
+    if table.num_rows == 0:
+        raise UpstairsError(f"{path} has no rows.")
+    return table
+
+
+def check_columns(table: pa.Table, names: Iterable[str], path: str | os.PathLike) -> None:
+    """An UpstairsError, with the likely names, unless all these columns are there."""
+    for name in names:
+        if name not in table.column_names:
+            raise UpstairsError(f"{path} has no column {name!r}. {_likely(name, table.column_names)}")
+
+
+def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """An UpstairsError unless a table can be written to this file, which is none of the inputs."""
+    _check_suffix(Path(path))
+    for other in inputs:
+        if other is not None and Path(path).resolve() == Path(other).resolve():
+            raise UpstairsError(f"{path} is an input, and would be overwritten. Give the output another name.")
+    check_writable(path)
+
+
+def write_table(table: pa.Table, path: str | os.PathLike) -> None:
+    """Write a table to a CSV or Parquet file, which appears whole or not at all."""
+    with whole_file(path) as file:
+        if Path(path).suffix.lower() == ".csv":
+            plain = [column.cast(pa.string()) if _is_category(column.type) else column for column in table.columns]
+            pa.csv.write_csv(pa.table(plain, names=table.column_names), file)
+        else:
+            pa.parquet.write_table(table, file)
+
+
+def _read_csv(path: Path, size: int, text: Iterable[str]) -> pa.Table:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        header = next((line for line in file if line.strip()), "")
+    if not header:
+        raise UpstairsError(f"{path} is empty; its first line should hold the names of the columns.")
+    delimiter = max(",;\t", key=header.count)  # the comma where none occurs
+    table = pa.csv.read_csv(
+        path,
+        pa.csv.ReadOptions(block_size=min(max(size, 2**20), _INFERENCE_BLOCK)),
+        pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        pa.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())),
+    )
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        if pa.types.is_binary(kind):
+            raise UpstairsError(f"{path} isn't UTF-8 text in column {name!r}. Save it as UTF-8.")
+    return table
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        kind = f"ends in {path.suffix}" if path.suffix else "has no ending"
+        raise UpstairsError(f"{path} {kind}, but tables are read and written as {' or '.join(SUFFIXES)}.")
+
+
+def _broken(path: Path, error: pa.ArrowInvalid) -> str:
+    reason = str(error).splitlines()[0].rstrip(".")
+    if "UTF8" in reason:
+        return f"{path} isn't UTF-8 text ({reason}). Save it as UTF-8."
+    return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
+
+
+def _similar_files(path: Path) -> str:
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f" (is it {path.parent / close[0]}?)" if close else ""
+
+
+def _likely(name: str, names: list[str]) -> str:
+    lower = {other.lower(): other for other in names}
+    if close := difflib.get_close_matches(name.lower(), lower, n=3):
+        return f"Did you mean {' or '.join(repr(lower[other]) for other in close)}?"
+    shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+    return f"Its columns are {shown}."
+
+
+def _is_row_label(name: str) -> bool:
+    """The index that pandas writes beside the columns: row numbers, which no model should learn from."""
+    return name == "" or name.startswith("__index_level_")
+
+
+def _is_category(kind: pa.DataType) -> bool:
+    """Categories, which Arrow writes to Parquet but not to CSV."""
+    return pa.types.is_dictionary(kind)

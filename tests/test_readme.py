@@ -1,0 +1,37 @@
+"""The Python in README.md runs as it stands, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from upstairs.cli import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = {command.callback.__name__ for command in app.registered_commands}
+
+
+def test_there_is_python():
+    assert BLOCKS
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
+def test_python_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "stores.upstairs").exists()
+    error = names["model"].predict(names["later"][names["columns"]]) - names["later"]["sales"]
+    assert (error**2).mean() ** 0.5 < 5  # the noise has a standard deviation of 2, the stores' levels one of 10
+
+
+def test_commands_and_options_exist(capsys):
+    calls = re.findall(r"^upstairs (\w+)(.*?)(?:#.*)?$", README, re.MULTILINE)
+    assert calls
+    for command, rest in calls:
+        assert command in COMMANDS
+        with pytest.raises(SystemExit):
+            app([command, "--help"])
+        shown = capsys.readouterr().out
+        assert all(option in shown for option in re.findall(r"--?[a-z][a-z-]*", rest.partition("#")[0]) if len(option) > 2)
