@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 import upstairs
 from shop import N_TASKS, SIZE, fit_model, run, sales, write_rows
 from upstairs.cli.rows import choose_kind
-from upstairs.errors import UpstairsError
+from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.learners import learner_class
 
 
@@ -227,6 +228,32 @@ def test_info(tmp_path):
     found = json.loads(out)
     assert (found["task"], found["target"], found["known_tasks"], found["format"]) == ("store", "sales", 24, 1)
     assert [column["name"] for column in found["columns"]] == ["price", "kind"]
+
+
+def test_a_warning_of_the_library_is_a_note(tmp_path, monkeypatch):
+    def save(*_, **__):
+        warnings.warn("an odd thing", UpstairsWarning, stacklevel=2)
+        warnings.warn("a thing of others", DeprecationWarning, stacklevel=2)
+        (tmp_path / "m").write_text("")
+
+    monkeypatch.setattr(upstairs, "save", save)
+    rows_csv = write_rows(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", DeprecationWarning)
+        code, _, err = run("fit", rows_csv, "--task=store", "--target=sales", "--learner=shrunk-mean", "-o", tmp_path / "m")
+    assert code == 0
+    assert "\nNote: an odd thing\n" in err
+    assert "DeprecationWarning: a thing of others" in err
+
+
+def test_ctrl_c(tmp_path, monkeypatch):
+    def save(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(upstairs, "save", save)
+    rows_csv = write_rows(tmp_path)
+    code, out, _ = run("fit", rows_csv, "--task=store", "--target=sales", "--learner=shrunk-mean", "-o", tmp_path / "m")
+    assert (code, out) == (130, "")
 
 
 # What decides between numbers and classes.

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,8 +101,6 @@ def test_no_drawers():
 
 
 def test_every_dependency_has_its_reason():
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     reasons = (ROOT / "docs" / "dependencies.md").read_text()
     names = {re.match(r"[\w-]+", line).group() for line in project["dependencies"]}
@@ -109,8 +109,6 @@ def test_every_dependency_has_its_reason():
 
 
 def test_constraints_are_plain_versions_of_all_that_is_needed():
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0].lower() for line in lines if not line.startswith("#")}
@@ -135,3 +133,10 @@ def test_the_readme_names_every_target_that_ci_calls():
     assert targets == ["lint", "test"]
     known = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
     assert all(f"make {target}" in known for target in targets)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make isn't installed")
+def test_make_alone_lists_its_targets():
+    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
+    assert re.findall(r"^  make ([a-z-]+) ", shown, re.MULTILINE) == targets

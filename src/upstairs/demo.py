@@ -40,8 +40,8 @@ def run(output: Path, begin: Callable[[str], None]) -> dict[str, Any]:
         fitted[name] = learner_class(name, False)(random_state=0).fit(X[~unseen], y[~unseen], groups=city[~unseen])
         begin(f"{name}: adapting to unseen cities")
         errors[name] = errors_by_shots(fitted[name], X[unseen], y[unseen], city[unseen]).tolist()
-    begin("One city by itself")
-    one = _one_city(fitted[SHOWN], X, y, city, np.unique(city[unseen])[0])
+    begin("Looking at one city")
+    one = _typical_city(fitted[SHOWN], X, y, city, np.unique(city[unseen]))
     begin(f"Saving {output.name}")
     save(fitted[SHOWN], output, task_name="city", target_name="sales")
     return {
@@ -66,26 +66,33 @@ def load_housing() -> tuple[Any, np.ndarray, np.ndarray]:
     return table[FEATURES], table["sales"].to_numpy(), table["city"].to_numpy()
 
 
-def _one_city(meta: Any, X: Any, y: np.ndarray, city: np.ndarray, name: str) -> dict[str, Any]:
-    """An unseen city: predictions at no row and at a few, with intervals, beside the truth."""
-    rows = np.random.default_rng(1).permutation(np.flatnonzero(city == name))
+def _typical_city(meta: Any, X: Any, y: np.ndarray, city: np.ndarray, names: np.ndarray) -> dict[str, Any]:
+    """The city in the middle: as many of the others gain more from their first rows as gain less."""
+    rng = np.random.default_rng(0)
+    drawn = {name: rng.permutation(np.flatnonzero(city == name)) for name in names}
+    gains = []
+    for rows in drawn.values():
+        support, query = rows[:SHOTS_SHOWN], rows[SHOTS_SHOWN:]
+        before, after = meta.predict(X.iloc[query]), meta.adapt(X.iloc[support], y[support]).predict(X.iloc[query])
+        gains.append(np.mean((np.asarray(after) - y[query]) ** 2) / np.mean((np.asarray(before) - y[query]) ** 2))
+    name = names[np.argsort(gains)[len(gains) // 2]]
+    return _one_city(meta, X, y, name, drawn[name])
+
+
+def _one_city(meta: Any, X: Any, y: np.ndarray, name: str, rows: np.ndarray) -> dict[str, Any]:
+    """Predictions before and after some rows of an unseen city, with intervals, beside the truth."""
     support, query = rows[:SHOTS_SHOWN], np.sort(rows[SHOTS_SHOWN : SHOTS_SHOWN + N_SHOWN])
     model = meta.adapt(X.iloc[support], y[support])
-    before, after = meta.predict(X.iloc[query]), model.predict(X.iloc[query])
+    before, after = np.asarray(meta.predict(X.iloc[query])), np.asarray(model.predict(X.iloc[query]))
     lower, upper = np.asarray(model.predict_interval(X.iloc[query], coverage=0.9)).T
-    return {
-        "city": name,
-        "rows_seen": SHOTS_SHOWN,
-        "months": [
-            {
-                "year": int(X["year"].iloc[i]),
-                "month": int(X["month"].iloc[i]),
-                "truth": float(y[i]),
-                "before": float(np.asarray(before)[j]),
-                "prediction": float(np.asarray(after)[j]),
-                "lower": float(lower[j]),
-                "upper": float(upper[j]),
-            }
-            for j, i in enumerate(query)
-        ],
+    columns = {
+        "year": X["year"].to_numpy()[query],
+        "month": X["month"].to_numpy()[query],
+        "truth": y[query],
+        "before": before,
+        "prediction": after,
+        "lower": lower,
+        "upper": upper,
     }
+    months = [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
+    return {"city": str(name), "rows_seen": SHOTS_SHOWN, "months": months}

@@ -19,6 +19,8 @@ from upstairs.errors import UpstairsError, UpstairsWarning
 
 __all__ = ["app", "main"]
 
+_UsageError = typer.BadParameter.__base__  # click's; newer versions of typer carry their own copy of click
+
 app = typer.Typer(
     name="upstairs",
     help="Learn across many related small tables (tasks), then adapt to a new one from few rows.",
@@ -43,9 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
         except UpstairsError as error:
             complain(str(error))
             code = 2
-        except typer.TyperException as error:  # a wrong option, or a missing one
-            context = getattr(error, "ctx", None)
-            command = context.command_path if context else "upstairs"
+        except _UsageError as error:  # a wrong option, or a missing one
+            command = error.ctx.command_path if error.ctx else "upstairs"
             complain(f"{error.format_message().rstrip('.')}. See `{command} --help`.")
             code = error.exit_code
         except typer.Abort:

@@ -47,7 +47,7 @@ def _tell(findings: dict) -> None:
     )
     show_errors(title, findings["shots"], findings["errors"])
     city = findings["one_city"]
-    say(f"\nOne of them, {bold(city['city'])}: predictions before and after seeing {city['rows_seen']} of its months")
+    say(f"\nA typical one, {bold(city['city'])}: predictions before and after seeing {city['rows_seen']} of its months")
     show(_city_table(city["months"]))
     say(f"\nThe model is in {bold(findings['model'])}. On your own rows.csv, with a task column store and a target sales:")
     say("  upstairs evaluate rows.csv --task store --target sales")

@@ -78,9 +78,13 @@ def make_folds(tasks: Tasks, fold: np.ndarray) -> list[Fold]:
     return folds
 
 
-def boost(folds: list[Fold], start: np.ndarray, loss: Loss, num_leaves: int, seed: int, learning_rate: float) -> Boosted:
+def boost(
+    folds: list[Fold], start: np.ndarray, loss: Loss, num_leaves: int, seed: int, learning_rate: float,
+    extra_trees: bool = False,
+) -> Boosted:  # fmt: skip
     """Boost each fold from ``start`` [K, n], what the model of each fold starts from."""
-    params = PARAMS | {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate}
+    own = {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate, "extra_trees": extra_trees}
+    params = PARAMS | own
     runs = [_boost_fold(fold, fold_start, loss, params) for fold, fold_start in zip(folds, start, strict=True)]
     shortest = min(len(curve) for _, curve in runs)
     weights = [len(fold.held_rows) for fold in folds]

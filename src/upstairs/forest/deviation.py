@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from upstairs.forest.kernel import Prior, Rows, noise_of, project, similarity
-from upstairs.gaussian import condition_classes, condition_numbers, solve_lower
+from upstairs.forest.kernel import Prior, Rows, project, similarity
+from upstairs.gaussian import FAST, condition_classes, condition_numbers, solve_lower
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
 
@@ -59,7 +59,7 @@ def adapt_deviation(
     phi_sum, surprise = np.zeros(len(sizes)), np.zeros(len(sizes))
     _adapt(
         project(prior, rows.linear), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, target,
-        noise_of(prior, rows.linear), bumps, *_weights(prior), prior.rho, classify,
+        bumps, *_weights(prior), prior.rho, classify,
         offsets, factor_at, factor, alpha, beta, phi_sum, surprise,
     )  # fmt: skip
     return Deviation(rows, offsets, factor, factor_at, alpha, beta, phi_sum, surprise / prior.sigma2)
@@ -71,23 +71,22 @@ def predict_deviation(
     """Mean μ [n] and variance v [n] of query rows, of which task t has those between ``offsets[t]`` and ``offsets[t + 1]``."""
     mean, variance = np.empty(len(rows.f_w)), np.empty(len(rows.f_w))
     support = deviation.rows
-    noise = np.zeros(len(mean)) if classify else noise_of(prior, rows.linear)
     _predict(
         project(prior, support.linear), support.linear, support.category, support.leaf,
-        project(prior, rows.linear), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, noise,
-        bumps, *_weights(prior), prior.rho, deviation.offsets, offsets, deviation.factor_at,
+        project(prior, rows.linear), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b,
+        bumps, *_weights(prior), prior.rho, 0.0 if classify else 1.0, deviation.offsets, offsets, deviation.factor_at,
         deviation.factor, deviation.alpha, deviation.beta, deviation.phi_sum, mean, variance,
     )  # fmt: skip
     return mean, prior.sigma2 * variance
 
 
-def _weights(prior: Prior) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    return prior.category, prior.bump, prior.length, prior.leaf
+def _weights(prior: Prior) -> tuple[np.ndarray, np.ndarray, float]:
+    return prior.category, prior.bump, prior.leaf
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _adapt(
-    psi, linear, category, leaf, f_w, phi, target, noise, bumps, th_category, th_bump, length, th_leaf, rho, classify,
+    psi, linear, category, leaf, f_w, phi, target, bumps, th_category, th_bump, th_leaf, rho, classify,
     offsets, factor_at,
     factor, alpha, beta, phi_sum, surprise,
 ):  # fmt: skip  # pragma: no cover (compiled)
@@ -99,7 +98,7 @@ def _adapt(
             for j in range(i + 1):
                 K[i, j] = similarity(
                     psi, linear, category, leaf, start + i, psi, linear, category, leaf, start + j,
-                    bumps, th_category, th_bump, length, th_leaf,
+                    bumps, th_category, th_bump, th_leaf,
                 )  # fmt: skip
             phi_sum[t] += phi[start + i]
             prior[i] = f_w[start + i] + rho * phi[start + i]
@@ -110,15 +109,15 @@ def _adapt(
             for i in range(s):
                 a[i] += level * c[i]
         else:
-            condition_numbers(K, s, y - prior, noise[start : start + s], L, a, c)
+            condition_numbers(K, s, y - prior, L, a, c)
             for i in range(s):
                 surprise[t] += (y[i] - prior[i] - level) * (a[i] - level * c[i])
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _predict(
-    psi, linear, category, leaf, q_psi, q_linear, q_category, q_leaf, f_w, phi, noise,
-    bumps, th_category, th_bump, length, th_leaf, rho, offsets, q_offsets, factor_at,
+    psi, linear, category, leaf, q_psi, q_linear, q_category, q_leaf, f_w, phi,
+    bumps, th_category, th_bump, th_leaf, rho, noise, offsets, q_offsets, factor_at,
     factor, alpha, beta, phi_sum, mean, variance,
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
@@ -131,12 +130,12 @@ def _predict(
             for i in range(s):
                 k[i] = similarity(
                     psi, linear, category, leaf, start + i, q_psi, q_linear, q_category, q_leaf, q,
-                    bumps, th_category, th_bump, length, th_leaf,
+                    bumps, th_category, th_bump, th_leaf,
                 )  # fmt: skip
                 m += k[i] * (alpha[start + i] - mixed * beta[start + i])
-            v = noise[q] + similarity(
+            v = noise + similarity(
                 q_psi, q_linear, q_category, q_leaf, q, q_psi, q_linear, q_category, q_leaf, q,
-                bumps, th_category, th_bump, length, th_leaf,
+                bumps, th_category, th_bump, th_leaf,
             )  # fmt: skip
             solve_lower(L, s, k)
             for i in range(s):

@@ -17,7 +17,7 @@ from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviat
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
 from upstairs.forest.trees import Trees, leaf_of, sum_of
-from upstairs.prediction import ClassPrediction, Prediction, from_scale
+from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 
@@ -94,6 +94,11 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     spread, dof = student_t(state.nu, state.kappa, adapted.deviations[0], variance, query.offsets)
     prediction = from_scale(state.scale, center, variance, spread, dof)
     return prediction if state.direct is None else _blend_direct(state, adapted, query, prediction)
+
+
+def explain(state: State, adapted: Adapted, query: Tasks) -> Explanation:
+    """Split the predictions for the only task with rows into what is shared and what its support rows said."""
+    raise NotImplementedError
 
 
 def one_class(y: np.ndarray, c: int, n_parts: int) -> np.ndarray:

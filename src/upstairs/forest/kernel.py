@@ -1,10 +1,11 @@
 """How two rows of a task are alike: the kernel of the deviation, a sum of P components.
 
-    k(x, x') = θ_0 + Σ_j θ_j l_j l_j' + Σ_c θ_c 1[x_c = x_c'] + Σ_j θ'_j exp(−2 (l_j − l_j')²) + θ_F K_F
+    k(x, x') = ψ(x)ᵀψ(x') + Σ_c θ_c 1[x_c = x_c'] + Σ_j θ'_j exp(−2 (l_j − l_j')²) + θ_F K_F
+    ψ(x) = (√θ_0, √θ_j l_j, …, a_1ᵀ(1, l), a_2ᵀ(1, l))
 
 The linear features l are the shared mean's two parts f̃_w and f̃_b, then numbers: standardised, clipped to their meta-train
 range and to ±4, 0 where missing. Categories (missing is a category of its own) and numbers take part if they vary within at
-least a tenth of the tasks; the bumps (length ½) only where a number has more than two values. All θ are relative to the noise
+least a tenth of the tasks. Level and slopes vary on their own and, along two learned directions a, together; the bumps (length ½) only where a number has more than two values. All θ are relative to the noise
 variance σ², so that K + I is never singular.
 """
 
@@ -13,9 +14,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from upstairs.gaussian import FAST
 from upstairs.tasks import Tasks
 
-__all__ = ["FeatureMap", "Prior", "Rows", "learn_features", "noise_of", "project", "similarity", "take", "to_rows"]
+__all__ = ["FeatureMap", "Prior", "Rows", "learn_features", "project", "similarity", "take", "to_rows", "with_constant"]
 
 MOST = 4.0
 FEWEST_TASKS = 0.1
@@ -111,11 +113,7 @@ class Prior(NamedTuple):
         Directions in which level and slopes move together.
     category : float64 [C]
     bump : float64 [R]
-    length : float64 [R]
-        Length of each bump.
     leaf : float
-    noise : float64 [2 + J]
-        A row's log noise variance, relative to ``sigma2``, is linear in its features.
     rho : float
         Level mixing.
     sigma2 : float
@@ -125,27 +123,25 @@ class Prior(NamedTuple):
     slopes: np.ndarray
     category: np.ndarray
     bump: np.ndarray
-    length: np.ndarray
     leaf: float
-    noise: np.ndarray
     rho: float
     sigma2: float
 
 
 def project(prior: Prior, linear: np.ndarray) -> np.ndarray:
     """ψ [n, 5 + J], whose inner products are the linear part of the kernel."""
-    full = np.concatenate([np.ones((*linear.shape[:-1], 1)), linear], axis=-1)
+    full = with_constant(linear)
     return np.concatenate([full * np.sqrt(prior.linear), full @ prior.slopes.T], axis=-1)
 
 
-def noise_of(prior: Prior, linear: np.ndarray) -> np.ndarray:
-    """Noise variance [n] of each row relative to σ², within a factor of 20."""
-    return np.exp(np.clip(linear @ prior.noise, -3, 3))
+def with_constant(linear: np.ndarray) -> np.ndarray:
+    """(1, l), float64."""
+    return np.concatenate([np.ones((*linear.shape[:-1], 1)), linear], axis=-1)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def similarity(
-    psi, linear, category, leaf, i, psi2, linear2, category2, leaf2, j, bumps, th_category, th_bump, length, th_leaf
+    psi, linear, category, leaf, i, psi2, linear2, category2, leaf2, j, bumps, th_category, th_bump, th_leaf
 ):  # pragma: no cover (compiled)
     """k between row i of one set of rows and row j of another."""
     total = 0.0
@@ -156,8 +152,8 @@ def similarity(
             total += th_category[c]
     for b in range(len(bumps)):
         if th_bump[b] > 2e-5:
-            gap = (linear[i, bumps[b]] - linear2[j, bumps[b]]) / length[b]
-            total += th_bump[b] * np.exp(-0.5 * gap * gap)
+            gap = linear[i, bumps[b]] - linear2[j, bumps[b]]
+            total += th_bump[b] * np.exp(-2.0 * gap * gap)
     if th_leaf > 2e-5 and leaf.shape[1] > 0:
         same = 0
         for m in range(leaf.shape[1]):

@@ -30,6 +30,8 @@ from upstairs.tasks import Tasks
 __all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
 
 LEAVES = (5, 31)
+MEMBERS = ((False, False), (True, False))
+"""Start from the linear fit? Extremely randomised thresholds?"""
 MARGIN = 1.03
 PENALTY = 1.0
 
@@ -73,14 +75,18 @@ def learn_shared_mean(
         within, pooled = (lambda start: within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))), pooled_loss(u)
     zero, linear = np.zeros((len(folds), len(u))), coef @ D.T
     leaves = _choose_leaves(folds, zero, within(zero), seed, learning_rate)
-    members = [boost(folds, start, within(start), leaves, seed, learning_rate) for start in (zero, linear)]
-    weight = _weigh_members([member.error for member in members])
-    coef = coef * weight[1]
+    starts = [linear if is_linear else zero for is_linear, _ in MEMBERS]
+    members = [
+        boost(folds, start, within(start), leaves, seed + m, learning_rate, extra_trees)
+        for m, (start, (_, extra_trees)) in enumerate(zip(starts, MEMBERS, strict=True))
+    ]
+    weight = _weigh_members(np.array([member.error for member in members]))
+    coef = coef * sum(w for w, (is_linear, _) in zip(weight, MEMBERS, strict=True) if is_linear)
 
     # f_b starts from each fold's own f_w, on the rows that the fold was fitted on and on those held out from it
     trees = _fold_trees(members, weight)
     f_w = np.stack([_column(trees, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
-    between = boost(folds, f_w, pooled, leaves, seed + 1, learning_rate)
+    between = boost(folds, f_w, pooled, leaves, seed + len(MEMBERS), learning_rate)
     trees = _fold_trees([*members, between], [*weight, 1.0])
     mean = SharedMean(design, coef, trees)
     fold_of_row = np.empty(len(u), int)
@@ -109,10 +115,10 @@ def _choose_leaves(folds: list[Fold], start: np.ndarray, loss: Loss, seed: int, 
     return LEAVES[int(np.argmin(errors))]
 
 
-def _weigh_members(errors: list[float]) -> np.ndarray:
-    if max(errors) > MARGIN * min(errors):
-        return np.eye(2)[int(np.argmin(errors))]
-    return np.array([0.5, 0.5])
+def _weigh_members(errors: np.ndarray) -> np.ndarray:
+    """The same weight for all members but those clearly worse than the best."""
+    good = errors <= MARGIN * errors.min()
+    return good / good.sum()
 
 
 def _fold_trees(members: list[Boosted], weights) -> Trees:
@@ -124,7 +130,7 @@ def _fold_trees(members: list[Boosted], weights) -> Trees:
                 boosters.append(booster)
                 rounds.append(member.rounds)
                 scale.append(weight)
-                groups.append(2 * k + (m == 2))
+                groups.append(2 * k + (m == len(MEMBERS)))
     return flatten(boosters, rounds, scale, groups)
 
 
