@@ -45,8 +45,8 @@ class Learner(NamedTuple):
         ``fold`` [T] names the part of the state that never saw a known task; it is -1 for an unseen one.
     predict : (state, adapted, query) -> Prediction | ClassPrediction
         Query and adapted hold the same tasks in the same order.
-    explain : (state, adapted, query) -> Explanation
-        For a single task.
+    explain : (state, adapted, query) -> one Explanation for numbers and two classes, C for C > 2 classes
+        All query rows belong to the first task.
     state, info : type
         The NamedTuples that ``learn`` returns. Their annotations are all that `upstairs.load` needs to rebuild them, so each
         field is ndarray, int, float, bool, str, None, another NamedTuple, ``tuple[X, ...]`` or a union of these.
@@ -55,7 +55,7 @@ class Learner(NamedTuple):
     learn: Callable[[Tasks, int, dict, np.random.Generator], tuple[Any, Any]]
     adapt: Callable[[Any, Tasks, np.ndarray], Any]
     predict: Callable[[Any, Any, Tasks], Prediction | ClassPrediction]
-    explain: Callable[[Any, Any, Tasks], Explanation]
+    explain: Callable[[Any, Any, Tasks], tuple[Explanation, ...]]
     state: type
     info: type
 

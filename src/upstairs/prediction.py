@@ -29,27 +29,35 @@ class ClassPrediction(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why: a prediction as a sum, on the learner's own scale (u, or the logit). ``shared + columns.sum(1) + rest`` is the center.
+    """Why: predictions of n rows as sums, on the learner's own scale (u, or the logit of a class).
+
+    ``base + shared.sum(1) + level + scale + slopes.sum(1) + local`` is the center; all but the first two are the task's own and
+    come from its support: ``support.sum(1)``.
 
     Attributes
     ----------
-    shared : ndarray [n, p]
-        What the meta-model says of rows like these, split by column; its constant is ``base``.
-    base : ndarray [n]
-    level : ndarray [n]
+    base : float64 [n]
+        What the meta-model says of any row.
+    shared : float64 [n, p]
+        What it says of rows like these, by column.
+    level : float64 [n]
         The task's own level.
-    slopes : ndarray [n, p]
+    scale : float64 [n]
+        How much stronger or weaker the shared effects are in this task.
+    slopes : float64 [n, p]
         The task's own effects, by column.
-    local : ndarray [n]
-        What is left of the task's deviation: neighbours of the query row in the support.
-    support : ndarray [n, s]
-        How far each support row moved each prediction; it sums to ``level + slopes.sum(1) + local``.
+    local : float64 [n]
+        What rows of the support that are near the query row add.
+    support : float64 [n, s]
+        How far each support row moved each prediction.
     exact : bool
+        False where a part is an approximation.
     """
 
     base: np.ndarray
     shared: np.ndarray
     level: np.ndarray
+    scale: np.ndarray
     slopes: np.ndarray
     local: np.ndarray
     support: np.ndarray

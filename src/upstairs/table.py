@@ -112,7 +112,9 @@ class Columns:
         step = max(1, BLOCK // max(1, table.n_rows))
         for some in (plain[k : k + step] for k in range(0, len(plain), step)):
             at = self._starts[some]
-            Z[:, at] = _scaled(table.numbers([where[i] for i in some]), self._means[at], self._sds[at], [self.names[i] for i in some])
+            Z[:, at] = _scaled(
+                table.numbers([where[i] for i in some]), self._means[at], self._sds[at], [self.names[i] for i in some]
+            )
         for i in sorted(set(range(len(where))).difference(plain)):
             column, at = self.columns[i], slice(self._starts[i], self._starts[i + 1])
             Z[:, at] = _encode_column(column, table.column(where[i], mixed=True))
@@ -347,3 +349,244 @@ def _checked(block: np.ndarray, names: Sequence[str]) -> np.ndarray:
             what, cure = "infinity", "Replace it by an empty value, or drop such rows."
         raise UpstairsError(f"Column {names[j]!r} holds {what} in row {row}. {cure}")
     return block
+
+
+def _mismatch(column: _Column, array: pa.Array) -> UpstairsError:
+    """The error for a column that held numbers, dates, times or durations in fit, and now something else."""
+    kind, (codes, values) = _kind(array, column.name), _distinct(array)
+    held = "was numeric" if column.kind == "number" else f"held {_PLURALS[column.kind]}"
+    odd, holds, cure = range(len(values)), _PLURALS[kind], f"Convert the column to {_PLURALS[column.kind]}."
+    if column.kind == "number" and kind == "category":
+        if words := [i for i, value in enumerate(values) if not _is_number(value)]:
+            odd, cure = words, "Replace the text by an empty value, or drop those rows."
+        else:
+            holds = "numbers written as text"
+    rows = np.flatnonzero(np.isin(codes, odd))
+    found = f"{_show(values[codes[rows[0]]])} in row {rows[0]} ({len(rows)} {'row' if len(rows) == 1 else 'rows'} in all)"
+    return UpstairsError(f"Column {column.name!r} {held} in fit but holds {holds} here: {found}. {cure}")
+
+
+def _key(value: Any) -> str:
+    """A level's name, the same whether it came as text, as a number (1 or 1.0) or as a date (with or without a midnight)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).removesuffix(" 00:00:00")
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+
+
+def _hint(name: str, others: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, others, n=1)
+    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)
+
+
+def _show(value: Any) -> str:
+    return reprlib.repr(value) if isinstance(value, str) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# Below, nothing is known of columns that were learned: tables and vectors of any kind are opened, and become Arrow arrays.
+
+
+class _Frame:
+    """A DataFrame or Arrow table."""
+
+    named = True
+
+    def __init__(self, frame: nw.DataFrame):
+        self.frame, self.native, self.n_rows, self.keys = frame, frame.to_native(), len(frame), frame.columns
+        odd = [name for name in self.keys if not isinstance(name, str)]
+        if odd and not all(isinstance(name, numbers.Integral) for name in self.keys):  # pandas numbers columns without names
+            raise UpstairsError(
+                f"X has a column named {odd[0]!r} ({type(odd[0]).__name__}). Names must be text, or all integers."
+            )
+        self.names = tuple(map(str, self.keys))
+
+    def numeric(self) -> list[bool]:
+        """Which columns `numbers` can read."""
+        return [dtype.is_numeric() or dtype == nw.Boolean for dtype in self.frame.schema.dtypes()]
+
+    def numbers(self, columns: Sequence[int]) -> np.ndarray:
+        """Columns as float64 [n, k], in each engine's own quickest way: through narwhals it takes ten times as long."""
+        if self.frame.implementation.is_pandas():
+            some = self.native if len(columns) == len(self.names) else self.native.take(columns, axis=1)
+            return some.to_numpy(np.float64, na_value=np.nan)
+        if self.frame.implementation.is_polars():
+            return np.column_stack([self.native.to_series(j).cast(float).to_numpy() for j in columns])
+        return np.column_stack([self.native.column(j).cast("float64", safe=False).to_numpy() for j in columns])
+
+    def column(self, j: int, mixed: bool = False) -> pa.Array:
+        series = self.frame.get_column(self.keys[j])
+        if series.dtype == nw.Object:  # polars would hand out their addresses
+            return _array_of_objects(self.names[j], series.to_list(), mixed)
+        return _arrow(self.names[j], series.to_arrow, series.to_list, mixed)
+
+
+class _Array:
+    """An ndarray [n, p]."""
+
+    named = False
+
+    def __init__(self, array: np.ndarray, names: Sequence[str] | None = None):
+        self.array, self.n_rows = array, len(array)
+        self.names = tuple(names or [f"x{j}" for j in range(array.shape[1])])
+
+    def numeric(self) -> list[bool]:
+        return [self.array.dtype.kind in "biuf"] * len(self.names)
+
+    def numbers(self, columns: Sequence[int]) -> np.ndarray:
+        some = self.array if len(columns) == len(self.names) else self.array[:, columns]
+        return some.astype(np.float64, copy=False)
+
+    def column(self, j: int, mixed: bool = False) -> pa.Array:
+        column = self.array[:, j]
+        return _arrow(self.names[j], lambda: pa.array(column, from_pandas=True), column.tolist, mixed)
+
+
+def _open(X: Any) -> _Frame | _Array:
+    if type(X).__module__.startswith("scipy.sparse"):
+        raise UpstairsError("X is sparse, which isn't supported. Make it dense with X.toarray().")
+    frame = _frame_of(X)
+    if isinstance(frame, nw.DataFrame):
+        return _Frame(frame)
+    if isinstance(frame, nw.Series):
+        raise UpstairsError("X is a Series, which has no columns. Reshape your data: X.to_frame() makes it a table.")
+    if isinstance(X, str | os.PathLike):
+        raise UpstairsError(
+            f"X is {str(X)!r}, but files are read by the upstairs command only; here, read it into a DataFrame."
+        )
+    if isinstance(X, Mapping):
+        raise UpstairsError("X is a dict; make it a table, as pandas.DataFrame(X) does.")
+    if not isinstance(X, list | tuple) and not hasattr(X, "__array__"):
+        raise UpstairsError(f"X is a {type(X).__name__}, but must be a DataFrame (pandas, polars), Arrow table or 2-D ndarray.")
+    array = _ndarray(X, "X")
+    if array.ndim > 2:
+        raise UpstairsError(f"X must have rows and columns, but its shape is {array.shape}.")
+    if array.ndim < 2:
+        cure = "X.reshape(-1, 1) if it is a single column, X.reshape(1, -1) if it is a single row"
+        raise UpstairsError(f"X must have rows and columns, but its shape is {array.shape}. Reshape your data: {cure}.")
+    return _Array(array)
+
+
+def _frame_of(X: Any) -> Any:
+    """A narwhals DataFrame or Series, or X itself where it is none."""
+    try:
+        frame = nw.from_native(X, allow_series=True, pass_through=True)
+    except nw.exceptions.DuplicateError:
+        names = getattr(X, "column_names", None) or list(X.columns)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise UpstairsError(f"X has more than one column {_list(twice)}. Rename all but one.") from None
+    if isinstance(frame, nw.LazyFrame):
+        raise UpstairsError("X is lazy; call .collect() on it first.")
+    return frame
+
+
+def _ndarray(values: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise UpstairsError(
+            f"{name} is a list with lists of different lengths in it; rows must have the same length."
+        ) from None
+    if isinstance(values, list | tuple) and array.dtype.kind in "US":
+        return np.array(values, dtype=object)  # or numbers beside text would have become text
+    return array
+
+
+def _read_vector(values: Any, n_rows: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A target or ids as `read_target` returns them, and which are missing: both [n_rows]."""
+    table = _open_vector(values, name)
+    if table.n_rows != n_rows:
+        raise UpstairsError(f"{name} has {table.n_rows} values, but X has {n_rows} rows; it takes one value for each row.")
+    array = _plain(table.column(0))
+    missing = array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    if _kind(array, name) == "date":
+        return _wall_clock(array, None), missing
+    if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
+        array = array.cast("float64")
+    return array.to_numpy(zero_copy_only=False), missing
+
+
+def _open_vector(values: Any, name: str) -> _Frame | _Array:
+    frame = _frame_of(values)
+    if isinstance(frame, nw.Series):
+        return _Frame(frame.alias(name).to_frame())
+    if isinstance(frame, nw.DataFrame) and frame.shape[1] == 1:
+        return _Frame(frame)
+    array = _ndarray(values, name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        from sklearn.exceptions import DataConversionWarning  # not above, since scikit-learn loads pandas
+
+        message = f"A column-vector {name} was passed when a 1d array was expected; {name}.ravel() makes it one."
+        warnings.warn(message, DataConversionWarning, stacklevel=5)
+        array = array[:, 0]
+    if array.ndim != 1:
+        got = f"has the shape {array.shape}" if array.ndim else f"is {reprlib.repr(values)}"
+        raise UpstairsError(f"{name} should be a 1d array, one value for each row of X, but {got}.")
+    return _Array(array[:, None], [name])
+
+
+def _arrow(name: str, as_arrow: Callable[[], Any], as_list: Callable[[], list], mixed: bool) -> pa.Array:
+    try:
+        array = as_arrow()
+    except (pa.ArrowException, OverflowError, TypeError):  # values of several types, or of one that Arrow doesn't know
+        return _array_of_objects(name, as_list(), mixed)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _array_of_objects(name: str, values: list, mixed: bool) -> pa.Array:
+    """What Arrow wouldn't take: numbers of several types, say. Text beside numbers is an error, or else ``mixed`` takes all as text."""
+    row_of: dict[str | None, int] = {}
+    values = [None if _is_missing(value) else value for value in values]
+    for row, value in enumerate(values):
+        if value is not None:
+            row_of.setdefault(next((kind for kind, types in _PYTHON_TYPES.items() if isinstance(value, types)), None), row)
+    if None in row_of:
+        raise _unusable(name, f"holds a {type(values[row_of[None]]).__name__} in row {row_of[None]}")
+    if len(row_of) > 1 and not mixed:
+        kinds = [f"{_PLURALS[kind]} ({_show(values[row])} in row {row})" for kind, row in row_of.items()]
+        raise UpstairsError(f"Column {name!r} holds {' as well as '.join(kinds)}. Make it one or the other.")
+    if set(row_of) == {"number"}:
+        return pa.array([None if value is None else float(value) for value in values], "float64")
+    if set(row_of) == {"date"}:
+        return pa.array(np.array(values, "M8[us]"))
+    return pa.array([None if value is None else _key(value) for value in values], "string")
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, float | decimal.Decimal | np.generic):
+        return bool(value != value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas, which isn't loaded to ask
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _distinct(array: pa.Array) -> tuple[np.ndarray, list]:
+    """Codes [n], −1 where missing, and the distinct values: what Python has to do, it does once for each of these."""
+    array = array.dictionary_encode()
+    return array.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
+
+
+def _kind(array: pa.Array, name: str) -> str:
+    for kind, tests in _ARROW_TYPES.items():
+        if any(test(array.type) for test in tests):
+            return kind
+    raise _unusable(name, f"holds values of the type {array.type}")
+
+
+def _unusable(name: str, what: str) -> UpstairsError:
+    if "complex" in what:
+        return UpstairsError(f"Complex data not supported: column {name!r} {what}. Take its real part, or drop it.")
+    kinds = "numbers, text, categories, dates, times of day or durations"
+    return UpstairsError(f"Column {name!r} {what}, but a column must hold {kinds}. Convert it, or drop it.")

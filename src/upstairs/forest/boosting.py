@@ -20,6 +20,7 @@ PARAMS = {
     "boosting": "gbdt",
     "min_data_in_leaf": 20,
     "cat_smooth": 10.0,
+    "lambda_l2": 10.0,
     "verbosity": -1,
     "num_threads": 1,
     "deterministic": True,
@@ -59,7 +60,10 @@ class Boosted(NamedTuple):
     boosters: list
     rounds: int
     error: float
-    start_error: float
+
+    def texts(self) -> list[str]:
+        """LightGBM's own text of each booster's trees that count; none at all if no tree does."""
+        return [booster.model_to_string(num_iteration=self.rounds) for booster in self.boosters] if self.rounds else []
 
 
 def make_folds(tasks: Tasks, fold: np.ndarray) -> list[Fold]:
@@ -90,7 +94,7 @@ def boost(
     weights = [len(fold.held_rows) for fold in folds]
     mean_curve = np.average([curve[:shortest] for _, curve in runs], axis=0, weights=weights)
     rounds = int(np.argmin(mean_curve))
-    return Boosted([booster for booster, _ in runs], rounds, float(mean_curve[rounds]), float(mean_curve[0]))
+    return Boosted([booster for booster, _ in runs], rounds, float(mean_curve[rounds]))
 
 
 def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tuple[lightgbm.Booster, list[float]]:

@@ -9,7 +9,7 @@ rows reach the same leaf.
 import lightgbm
 import numpy as np
 
-from upstairs.forest.trees import Trees, flatten
+from upstairs.forest.trees import Booster, Trees, flatten
 from upstairs.tasks import Tasks
 
 __all__ = ["grow_effect_trees"]
@@ -47,5 +47,4 @@ def grow_effect_trees(tasks: Tasks, residual: np.ndarray, n_trees: int, rng: np.
 
     for _ in range(n_trees):
         booster.update(fobj=objective)
-    n_grown = booster.current_iteration()
-    return flatten([booster], [n_grown], [1.0], [0])
+    return flatten([Booster(booster.model_to_string(), 1.0, 0)] if n_trees else [])

@@ -14,6 +14,7 @@ from scipy import special
 
 from upstairs.calibration import Calibration, temper
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
+from upstairs.forest.explanation import explain_deviation, explain_mean
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
 from upstairs.forest.trees import Trees, leaf_of, sum_of
@@ -21,7 +22,7 @@ from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_s
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Part", "State", "adapt", "class_log_proba", "features_of", "one_class", "predict", "student_t"]
+__all__ = ["Adapted", "Part", "State", "adapt", "class_log_proba", "explain", "features_of", "one_class", "predict", "student_t"]
 
 
 class Part(NamedTuple):
@@ -96,9 +97,14 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     return prediction if state.direct is None else _blend_direct(state, adapted, query, prediction)
 
 
-def explain(state: State, adapted: Adapted, query: Tasks) -> Explanation:
-    """Split the predictions for the only task with rows into what is shared and what its support rows said."""
-    raise NotImplementedError
+def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
+    """Split the prediction of each query row of the first task, once for each part; exact."""
+    explanations = []
+    for part, deviation in zip(state.parts, adapted.deviations, strict=True):
+        base, shared = explain_mean(part.mean, query.X)
+        rows = features_of(part, query, adapted.fold)
+        explanations.append(explain_deviation(part.prior, part.features, deviation, rows, base, shared))
+    return tuple(explanations)
 
 
 def one_class(y: np.ndarray, c: int, n_parts: int) -> np.ndarray:

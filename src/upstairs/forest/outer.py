@@ -22,7 +22,7 @@ from upstairs.forest.levels import leave_one_out, task_sums, variance_components
 from upstairs.forest.losses import jackknife_logit, newton_offsets, pooled_loss
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
-from upstairs.forest.trees import Trees, flatten, leaf_of
+from upstairs.forest.trees import Booster, Trees, flatten, leaf_of
 from upstairs.prediction import from_scale
 from upstairs.target import Scale, back_mean, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of
@@ -143,8 +143,7 @@ def _learn_direct(
     plain = identity_scale(tasks.y)
     u, start = forward(plain, tasks.y), np.zeros((len(folds), len(tasks.y)))
     boosted = boost(folds, start, pooled_loss(u), 31, int(rng.integers(2**31 - 1)), params["learning_rate"])
-    n_folds = len(folds)
-    return flatten(boosted.boosters, [boosted.rounds] * n_folds, [1.0] * n_folds, list(range(n_folds))), plain
+    return flatten([Booster(text, 1.0, k) for k, text in enumerate(boosted.texts())]), plain
 
 
 def _learn_student(part: Part, rows: Rows, u: np.ndarray, tasks: Tasks, rng: np.random.Generator) -> tuple[float, float]:

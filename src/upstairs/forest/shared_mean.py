@@ -1,7 +1,8 @@
 """The shared mean in two parts: f_w, the effect of x within tasks, and f_b, the level that x alone predicts.
 
-    f_w   boosting with the task level removed, the average of two members: one starts from zero, one from a linear fit by
-          generalised least squares (the better one alone where the other's held-out error is more than 3 % above it)
+    f_w   boosting with the task level removed, the average of three members: one starts from zero, two from a linear fit by
+          generalised least squares, the last of them with random thresholds (without a member whose held-out error is more
+          than 3 % above the best)
     f_b   plain pooled boosting started from f_w, kept if it lowers the held-out loss
 
 A zero-shot prediction is f_w + f_b. K models are fitted, each blind to one fold of tasks; an unseen task gets their average, a
@@ -14,7 +15,7 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit
 
-from upstairs.forest.boosting import Boosted, Fold, Loss, boost
+from upstairs.forest.boosting import Fold, Loss, boost
 from upstairs.forest.design import Design, design_matrix, learn_design
 from upstairs.forest.levels import variance_components
 from upstairs.forest.losses import (
@@ -24,14 +25,14 @@ from upstairs.forest.losses import (
     within_class_loss,
     within_loss,
 )
-from upstairs.forest.trees import Trees, flatten, sum_of
+from upstairs.forest.trees import Booster, Trees, flatten, sum_of
 from upstairs.tasks import Tasks
 
 __all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
 
 LEAVES = (5, 31)
-MEMBERS = ((False, False), (True, False))
-"""Start from the linear fit? Extremely randomised thresholds?"""
+MEMBERS = ((False, False), (True, False), (True, True))
+"""Of each member: does it start from the linear fit, and are its thresholds extremely randomised?"""
 MARGIN = 1.03
 PENALTY = 1.0
 
@@ -46,11 +47,14 @@ class SharedMean(NamedTuple):
         The linear start, already times its member's weight.
     trees : Trees
         Group 2k adds to f_w of fold k, group 2k + 1 to its f_b.
+    boosters : tuple of Booster
+        The same trees as LightGBM reads them, for explanations.
     """
 
     design: Design
     coef: np.ndarray
     trees: Trees
+    boosters: tuple[Booster, ...]
 
 
 def learn_shared_mean(
@@ -84,11 +88,16 @@ def learn_shared_mean(
     coef = coef * sum(w for w, (is_linear, _) in zip(weight, MEMBERS, strict=True) if is_linear)
 
     # f_b starts from each fold's own f_w, on the rows that the fold was fitted on and on those held out from it
-    trees = _fold_trees(members, weight)
-    f_w = np.stack([_column(trees, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
+    boosters = [
+        Booster(text, float(w), 2 * k)
+        for member, w in zip(members, weight, strict=True)
+        if w > 0
+        for k, text in enumerate(member.texts())
+    ]
+    f_w = np.stack([_alone(boosters, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
     between = boost(folds, f_w, pooled, leaves, seed + len(MEMBERS), learning_rate)
-    trees = _fold_trees([*members, between], [*weight, 1.0])
-    mean = SharedMean(design, coef, trees)
+    boosters += [Booster(text, 1.0, 2 * k + 1) for k, text in enumerate(between.texts())]
+    mean = SharedMean(design, coef, flatten(boosters), tuple(boosters))
     fold_of_row = np.empty(len(u), int)
     for k, fold in enumerate(folds):
         fold_of_row[fold.held_rows] = k
@@ -121,23 +130,9 @@ def _weigh_members(errors: np.ndarray) -> np.ndarray:
     return good / good.sum()
 
 
-def _fold_trees(members: list[Boosted], weights) -> Trees:
-    """Members 0 and 1 add to f_w of their fold, member 2 to f_b; a member of no weight is left out."""
-    boosters, rounds, scale, groups = [], [], [], []
-    for m, (member, weight) in enumerate(zip(members, weights, strict=True)):
-        for k, booster in enumerate(member.boosters):
-            if weight > 0 and member.rounds > 0:
-                boosters.append(booster)
-                rounds.append(member.rounds)
-                scale.append(weight)
-                groups.append(2 * k + (m == len(MEMBERS)))
-    return flatten(boosters, rounds, scale, groups)
-
-
-def _column(trees: Trees, X: np.ndarray, group: int) -> np.ndarray:
-    keep = trees.group == group
-    only = trees._replace(root=trees.root[keep], first_leaf=trees.first_leaf[keep], group=np.zeros(keep.sum(), np.int16))
-    return sum_of(only, X, 1)[:, 0]
+def _alone(boosters: list[Booster], X: np.ndarray, group: int) -> np.ndarray:
+    """Sum [n] of one group's trees."""
+    return sum_of(flatten([booster._replace(group=0) for booster in boosters if booster.group == group]), X, 1)[:, 0]
 
 
 def _gls_ridge(D: np.ndarray, u: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -5,13 +5,13 @@ needs no LightGBM, and a prediction of ten rows costs microseconds. A row goes l
 LightGBM's own rule for NaN) or where its code is in the node's bit set (categories).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import lightgbm
 import numba
 import numpy as np
 
-__all__ = ["Trees", "flatten", "leaf_of", "sum_of"]
+__all__ = ["Booster", "Trees", "flatten", "leaf_of", "sum_of"]
 
 CATEGORY, DEFAULT_LEFT, NAN_IS_MISSING = 1, 2, 8
 BLOCK = 64
@@ -56,12 +56,20 @@ class Trees(NamedTuple):
     group: np.ndarray
 
 
-def flatten(boosters: list[lightgbm.Booster], rounds: list[int], weights: list[float], groups: list[int]) -> Trees:
-    """The first ``rounds`` trees of each booster, their values times its weight, adding to its group."""
+class Booster(NamedTuple):
+    """LightGBM's own text of a booster; its leaf values, times the weight, add to the sum of its group."""
+
+    text: str
+    weight: float
+    group: int
+
+
+def flatten(boosters: Sequence[Booster]) -> Trees:
+    """All trees of the boosters."""
     parts: dict[str, list] = {name: [] for name in Trees._fields}
     n_nodes = n_leaves = n_words = 0
-    for booster, n_rounds, weight, group in zip(boosters, rounds, weights, groups, strict=True):
-        for tree in _read_trees(booster, n_rounds):
+    for text, weight, group in boosters:
+        for tree in _read_trees(text):
             value = tree["leaf_value"] * weight
             left, right = tree["left_child"].astype(np.int32), tree["right_child"].astype(np.int32)
             category = (tree["decision_type"].astype(np.uint8) & CATEGORY).astype(bool)
@@ -133,11 +141,8 @@ def _walk(
                     leaves[i, tree] = leaf - first_leaf[tree]
 
 
-def _read_trees(booster: lightgbm.Booster, n_rounds: int) -> list[dict[str, np.ndarray]]:
+def _read_trees(text: str) -> list[dict[str, np.ndarray]]:
     """The arrays of each tree in LightGBM's own text."""
-    if n_rounds == 0:
-        return []
-    text = booster.model_to_string(num_iteration=n_rounds)
     trees = []
     for block in text[: text.index("end of trees")].split("\nTree=")[1:]:
         lines = dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)
