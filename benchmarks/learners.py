@@ -1,39 +1,31 @@
-"""Learners by the name that the benchmarks' ``--learner`` takes, imported only when they are asked for."""
+"""The learner that a benchmark's command line asks for."""
 
 import argparse
 import ast
-import importlib
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["LEARNERS", "add_learner_arguments", "label_of", "make_learner", "warm_up"]
+from upstairs.learners import LEARNERS, learner_class
 
-LEARNERS = {
-    "forest": ("upstairs", "MetaRandomForest"),
-    "shrunk-mean": ("upstairs.baselines.shrunk_mean", "ShrunkMean"),
-    "task-ridge": ("upstairs.baselines.task_ridge", "TaskRidge"),
-    "pooled": ("upstairs.baselines.pooled", "Pooled"),
-    "pooled-shift": ("upstairs.baselines.pooled_shift", "PooledShift"),
-    "hierarchical-ridge": ("upstairs.baselines.hierarchical_ridge", "HierarchicalRidge"),
-}
+__all__ = ["add_learner_arguments", "label_of", "make_learner", "warm_up"]
 
 
 def add_learner_arguments(parser: argparse.ArgumentParser, default: str = "forest") -> None:
+    """``--learner NAME --set NAME=VALUE ...``"""
     parser.add_argument("--learner", default=default, choices=list(LEARNERS), help="default: %(default)s")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the learner")
 
 
 def label_of(args: argparse.Namespace) -> str:
-    """Name of the learner with the parameters it was given: ``forest`` or ``forest n_trees=50``."""
+    """Name of the learner with the parameters it was given: ``forest``, ``forest n_effect_trees=50``."""
     return " ".join([args.learner, *args.set])
 
 
 def make_learner(args: argparse.Namespace, kind: str, random_state: int = 0):
-    """The learner asked for on the command line, unfitted; ``kind`` is regression or classification."""
-    module, name = LEARNERS[args.learner]
-    cls = getattr(importlib.import_module(module), name + {"regression": "Regressor", "classification": "Classifier"}[kind])
-    return cls(random_state=random_state, **dict(_parameter(text) for text in args.set))
+    """The learner asked for, unfitted; ``kind`` is regression or classification."""
+    parameters = dict(_parameter(text) for text in args.set)
+    return learner_class(args.learner, kind == "classification")(random_state=random_state, **parameters)
 
 
 def warm_up(args: argparse.Namespace, kind: str) -> None:

@@ -14,7 +14,7 @@ from scipy import optimize, special
 from upstairs.prediction import Prediction
 from upstairs.target import Scale, forward
 
-__all__ = ["Calibration", "identity_calibration", "interval_factor", "learn_intervals", "learn_temperatures", "temper"]
+__all__ = ["Calibration", "between_buckets", "identity_calibration", "interval_factor", "learn_intervals", "learn_temperatures", "temper"]
 
 COVERAGES = np.array([0.5, 0.8, 0.9, 0.95])
 
@@ -62,7 +62,7 @@ def learn_intervals(
 def interval_factor(calibration: Calibration, shots: np.ndarray, coverage: float) -> np.ndarray:
     """Half-width factor [n] for the number of support rows [n] behind each prediction."""
     at_coverage = np.array([np.interp(coverage, COVERAGES, row) for row in calibration.factor])
-    return _between(calibration.shots, at_coverage, shots)
+    return between_buckets(calibration.shots, at_coverage, shots)
 
 
 def learn_temperatures(shots: tuple[int, ...], log_probas: list[np.ndarray], targets: list[np.ndarray]) -> Calibration:
@@ -82,10 +82,11 @@ def learn_temperatures(shots: tuple[int, ...], log_probas: list[np.ndarray], tar
 
 def temper(calibration: Calibration, shots: np.ndarray, log_proba: np.ndarray) -> np.ndarray:
     """Calibrated log-probabilities [n, C] for the number of support rows [n] behind each prediction."""
-    return _log_softmax(log_proba / _between(calibration.shots, calibration.temperature, shots)[:, None])
+    return _log_softmax(log_proba / between_buckets(calibration.shots, calibration.temperature, shots)[:, None])
 
 
-def _between(buckets: np.ndarray, values: np.ndarray, shots: np.ndarray) -> np.ndarray:
+def between_buckets(buckets: np.ndarray, values: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """What was learned at each bucket [B], for any number of shots [n]: linear in log(1 + shots)."""
     return np.interp(np.log1p(shots), np.log1p(buckets), values)
 
 

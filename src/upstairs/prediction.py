@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
-from upstairs.target import Scale, back_mean, back_quantile, back_std
+from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
-__all__ = ["ClassPrediction", "Explanation", "Prediction", "from_scale", "quantile"]
+__all__ = ["ClassPrediction", "Explanation", "Prediction", "from_scale", "log_density", "quantile"]
 
 
 class Prediction(NamedTuple):
@@ -78,6 +78,13 @@ def quantile(prediction: Prediction, scale: Scale, probability: float, factor: n
     """The quantile of y [n] at one probability; ``factor`` [n] widens (calibration)."""
     t = np.where(np.isinf(prediction.dof), special.ndtri(probability), special.stdtrit(_finite(prediction.dof), probability))
     return back_quantile(scale, prediction.center + factor * prediction.spread * t)
+
+
+def log_density(prediction: Prediction, scale: Scale, y: np.ndarray) -> np.ndarray:
+    """Log density [n] of y, on the user's own scale."""
+    error = (forward(scale, y) - prediction.center) / prediction.spread
+    density = stats.t.logpdf(error, _finite(prediction.dof)) - np.log(prediction.spread * scale.sd)
+    return density - np.log(np.maximum(y + scale.shift, 1e-300)) if scale.log else density
 
 
 def _inflation(dof: np.ndarray) -> np.ndarray:

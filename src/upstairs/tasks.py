@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Tasks", "assign_folds", "group_rows", "offsets_of"]
+__all__ = ["Tasks", "assign_folds", "group_rows", "offsets_of", "pseudo_tasks"]
 
 
 class Tasks(NamedTuple):
@@ -81,3 +81,12 @@ def group_rows(codes: np.ndarray, n_tasks: int) -> tuple[np.ndarray, np.ndarray]
 def assign_folds(n_tasks: int, n_folds: int, rng: np.random.Generator) -> np.ndarray:
     """Fold of each task, int64 [T]: a random permutation modulo the number of folds."""
     return rng.permutation(n_tasks) % min(n_folds, n_tasks)
+
+
+def pseudo_tasks(tasks: Tasks, rng: np.random.Generator) -> Tasks:
+    """The tasks themselves if they are two or more; a single one is cut at random into up to five."""
+    if tasks.n_tasks >= 2:
+        return tasks
+    n_pseudo = min(5, len(tasks.y))
+    order, offsets = group_rows(rng.permutation(len(tasks.y)) % n_pseudo, n_pseudo)
+    return Tasks(tasks.X[order], tasks.y[order], offsets, np.arange(n_pseudo), tasks.levels)

@@ -12,9 +12,9 @@ import numpy as np
 from upstairs.calibration import Calibration, identity_calibration, learn_intervals, learn_temperatures
 from upstairs.episodes import SHOTS, Episodes, draw_episodes, query_tasks, support_tasks
 from upstairs.errors import UpstairsError
-from upstairs.tasks import Tasks, assign_folds, group_rows
+from upstairs.tasks import Tasks, assign_folds, pseudo_tasks
 
-__all__ = ["deal_folds", "fold_weights", "held_out_calibration", "pseudo_tasks"]
+__all__ = ["deal_folds", "fold_weights", "held_out_calibration"]
 
 N_FOLDS = 5
 N_EPISODES = 400
@@ -31,15 +31,6 @@ def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[Tasks, np.ndarra
     learned = pseudo_tasks(tasks, rng)
     fold = assign_folds(learned.n_tasks, N_FOLDS, rng)
     return learned, fold, fold if learned is tasks else np.full(tasks.n_tasks, -1)
-
-
-def pseudo_tasks(tasks: Tasks, rng: np.random.Generator) -> Tasks:
-    """The tasks themselves if they are two or more; a single one is cut at random into up to five."""
-    if tasks.n_tasks >= 2:
-        return tasks
-    n_pseudo = min(N_FOLDS, len(tasks.y))
-    order, offsets = group_rows(rng.permutation(len(tasks.y)) % n_pseudo, n_pseudo)
-    return Tasks(tasks.X[order], tasks.y[order], offsets, np.arange(n_pseudo), tasks.levels)
 
 
 def fold_weights(fold: np.ndarray, n_folds: int) -> np.ndarray:

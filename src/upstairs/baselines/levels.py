@@ -1,7 +1,7 @@
 """Task levels: the part of a residual that all rows of a task share.
 
-    r_ti = b_t + ε_ti,   b_t ~ N(0, b),   ε_ti ~ N(0, w)
-    b_t | support ~ N(b Σr / (s b + w), b w / (s b + w))
+r_ti = b_t + ε_ti,   b_t ~ N(0, b),   ε_ti ~ N(0, w)
+b_t | support ~ N(b Σr / (s b + w), b w / (s b + w))
 """
 
 import numpy as np
@@ -37,9 +37,7 @@ def variance_components(r: np.ndarray, task: np.ndarray, n_tasks: int) -> tuple[
     return w, max(b, 1e-3 * w)
 
 
-def shrunk_levels(
-    r: np.ndarray, task: np.ndarray, sizes: np.ndarray, w: float, b: float
-) -> tuple[np.ndarray, np.ndarray]:
+def shrunk_levels(r: np.ndarray, task: np.ndarray, sizes: np.ndarray, w: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """Posterior mean [T, m] and variance [T] of the levels of tasks with residuals r [n, m]."""
     precision = sizes * b + w
     return b * task_sums(r, task, len(sizes)) / precision[:, None], b * w / precision

@@ -7,9 +7,10 @@ m is the generalised least squares mean, in which a task counts 1 / (b + w / n_t
 over the classes: the posterior mean of a Dirichlet with concentration w / b.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration
 from upstairs.baselines.levels import shrunk_levels, task_sums, variance_components
@@ -105,31 +106,33 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     center = (adapted.base + adapted.level)[task]
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, adapted.shots[task], _log(center)))
-    spread = np.sqrt(state.noise + adapted.variance[task])
-    return from_scale(state.scale, center[:, 0], spread, np.full(len(task), np.inf))
+    variance = state.noise + adapted.variance[task]
+    return from_scale(state.scale, center[:, 0], variance, np.sqrt(variance), np.full(len(task), np.inf))
 
 
-def explain(state: State, adapted: Adapted, query: Tasks) -> Explanation:
-    """The level is all there is. For classes it is that of the most probable one, on the log scale, shared out among the
-    support rows by how far each moved its probability.
+def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
+    """The level is all there is. For classes it is a difference of logits, shared out among the support rows by how far each
+    moved the probability.
     """
     n, p = query.X.shape
     base, level, pull = adapted.base[0], adapted.level[0], adapted.pull
     if state.scale is None:
-        c = int((base + level).argmax())
-        total, before = _log(base + level)[c] - _log(base)[c], _log(base)[c]
-        pull = pull[:, c] * (total / level[c] if level[c] else 0.0)
-    else:
-        total, before, pull = level[0], base[0], pull[:, 0]
-    none = np.zeros((n, p))
-    return Explanation(
-        base=np.full(n, before),
-        shared=none,
-        level=np.full(n, total),
-        slopes=none,
-        local=np.zeros(n),
-        support=np.tile(pull, (n, 1)),
-        exact=state.scale is not None,
+        some = slice(1, 2) if len(base) == 2 else slice(None)
+        before, after = _logit(base[some]), _logit((base + level)[some])
+        pull = pull[:, some] * np.divide(after - before, level[some], out=np.zeros(len(before)), where=level[some] != 0)
+        base, level = before, after - before
+    return tuple(
+        Explanation(
+            base=np.full(n, base[m]),
+            shared=np.zeros((n, p)),
+            level=np.full(n, level[m]),
+            scale=np.zeros(n),
+            slopes=np.zeros((n, p)),
+            local=np.zeros(n),
+            support=np.tile(pull[:, m], (n, 1)),
+            exact=state.scale is not None,
+        )
+        for m in range(len(base))
     )
 
 
@@ -168,7 +171,7 @@ class ShrunkMeanRegressor(MetaRegressor):
     """
 
     learner = LEARNER
-    _parameter_constraints = {"random_state": ["random_state"]}
+    _parameter_constraints: ClassVar = {"random_state": ["random_state"]}
 
     def __init__(self, random_state=None):
         self.random_state = random_state
@@ -197,7 +200,7 @@ class ShrunkMeanClassifier(MetaClassifier):
     """
 
     learner = LEARNER
-    _parameter_constraints = {"random_state": ["random_state"]}
+    _parameter_constraints: ClassVar = {"random_state": ["random_state"]}
 
     def __init__(self, random_state=None):
         self.random_state = random_state
@@ -223,3 +226,7 @@ def _population_means(Y: np.ndarray, tasks: Tasks, fold: np.ndarray, w: float, b
 
 def _log(probability: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probability, LEAST_PROBABILITY))
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    return special.logit(np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))

@@ -12,26 +12,42 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from upstairs.calibration import Calibration, temper
+from upstairs.calibration import Calibration, between_buckets, temper
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.explanation import explain_deviation, explain_mean
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
-from upstairs.forest.trees import Trees, leaf_of, sum_of
+from upstairs.forest.trees import Trees, leaf_of
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Part", "State", "adapt", "class_log_proba", "explain", "features_of", "one_class", "predict", "student_t"]
+__all__ = ["Adapted", "Head", "State", "adapt", "class_log_proba", "explain", "number_of", "predict", "target_of"]
 
 
-class Part(NamedTuple):
-    """All that was learned for one latent function: the number itself, or the logit of one class."""
+class Head(NamedTuple):
+    """All that was learned for one latent function: the number on one scale, or the logit of one class.
+
+    Attributes
+    ----------
+    mean : SharedMean
+    effects : Trees
+        Task-effect trees.
+    features : FeatureMap
+    prior : Prior
+    scale : Scale or None
+        None for a logit.
+    nu, kappa : float
+        Degrees of freedom before any row is seen, and scale, of the predictive Student t.
+    """
 
     mean: SharedMean
     effects: Trees
     features: FeatureMap
     prior: Prior
+    scale: Scale | None
+    nu: float
+    kappa: float
 
 
 class State(NamedTuple):
@@ -40,31 +56,29 @@ class State(NamedTuple):
     Attributes
     ----------
     fold : int64 [T]
-        Fold of each meta-train task.
+        Fold of each meta-train task; -1 if every model saw it.
     scale : Scale or None
-        None for classes.
+        Of the head that intervals come from; None for classes.
     calibration : Calibration
-    parts : tuple of Part
-        One for numbers and for two classes, C for C > 2 classes (each against the rest).
-    nu, kappa : float
-        Degrees of freedom before any row is seen, and scale, of the predictive Student t.
-    direct : Trees or None
-        With a log target: K pooled boosters of y itself, which take half of a zero-shot prediction.
-    direct_scale : Scale or None
+    heads : tuple of Head
+        Numbers: one, or two where both y and log y are worth modelling. Classes: one for two classes, else C, each against the
+        rest.
+    blend : float64 [B, heads]
+        Weight of each head's mean, by bucket of shots (see ``calibration.shots``).
+    main : int
+        The head that intervals come from.
     """
 
     fold: np.ndarray
     scale: Scale | None
     calibration: Calibration
-    parts: tuple[Part, ...]
-    nu: float
-    kappa: float
-    direct: Trees | None
-    direct_scale: Scale | None
+    heads: tuple[Head, ...]
+    blend: np.ndarray
+    main: int
 
 
 class Adapted(NamedTuple):
-    """T adapted tasks: the deviation of each part, and the fold [T] whose shared mean it uses (-1: the average)."""
+    """T adapted tasks: the deviation of each head, and the fold [T] whose shared mean it uses (-1: the average)."""
 
     deviations: tuple[Deviation, ...]
     fold: np.ndarray
@@ -72,44 +86,68 @@ class Adapted(NamedTuple):
 
 def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     """Condition each task's deviations on its support rows."""
-    classify = state.scale is None
     deviations = []
-    for c, part in enumerate(state.parts):
-        rows = features_of(part, support, fold)
-        target = one_class(support.y, c, len(state.parts)) if classify else forward(state.scale, support.y)
-        deviations.append(adapt_deviation(part.prior, part.features.bumps, rows, target, support.offsets, classify))
+    for c, head in enumerate(state.heads):
+        rows = features_of(head, support, fold)
+        target = target_of(head, support.y, c, len(state.heads))
+        deviations.append(adapt_deviation(head.prior, head.features.bumps, rows, target, support.offsets, head.scale is None))
     return Adapted(tuple(deviations), fold)
 
 
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
-    classify = state.scale is None
     answers = []
-    for part, deviation in zip(state.parts, adapted.deviations, strict=True):
-        rows = features_of(part, query, adapted.fold)
-        answers.append(predict_deviation(part.prior, part.features.bumps, deviation, rows, query.offsets, classify))
+    for head, deviation in zip(state.heads, adapted.deviations, strict=True):
+        rows = features_of(head, query, adapted.fold)
+        bumps, classify = head.features.bumps, head.scale is None
+        answers.append(predict_deviation(head.prior, bumps, deviation, rows, query.offsets, classify))
     shots = np.repeat(np.diff(adapted.deviations[0].offsets), query.sizes)
-    if classify:
+    if state.scale is None:
         return ClassPrediction(temper(state.calibration, shots, class_log_proba(answers, shots)))
-    center, variance = answers[0]
-    spread, dof = student_t(state.nu, state.kappa, adapted.deviations[0], variance, query.offsets)
-    prediction = from_scale(state.scale, center, variance, spread, dof)
-    return prediction if state.direct is None else _blend_direct(state, adapted, query, prediction)
+    numbers = [
+        number_of(head, deviation, *answer, query.offsets)
+        for head, deviation, answer in zip(state.heads, adapted.deviations, answers, strict=True)
+    ]
+    weights = [between_buckets(state.calibration.shots, column, shots) for column in state.blend.T]
+    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
+    return numbers[state.main]._replace(mean=mean)
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
-    """Split the prediction of each query row of the first task, once for each part; exact."""
+    """Split the prediction of each query row of the first task, once for each head; exact."""
     explanations = []
-    for part, deviation in zip(state.parts, adapted.deviations, strict=True):
-        base, shared = explain_mean(part.mean, query.X)
-        rows = features_of(part, query, adapted.fold)
-        explanations.append(explain_deviation(part.prior, part.features, deviation, rows, base, shared))
+    for head, deviation in zip(state.heads, adapted.deviations, strict=True):
+        base, shared = explain_mean(head.mean, query.X)
+        rows = features_of(head, query, adapted.fold)
+        explanations.append(explain_deviation(head.prior, head.features, deviation, rows, base, shared))
     return tuple(explanations)
 
 
-def one_class(y: np.ndarray, c: int, n_parts: int) -> np.ndarray:
-    """1.0 where y [n] is the class of part c, 0.0 elsewhere; the only part of two classes stands for the second."""
-    return (y == (1 if n_parts == 1 else c)).astype(np.float64)
+def features_of(head: Head, tasks: Tasks, fold: np.ndarray) -> Rows:
+    """Rows of tasks as the deviation sees them, by the shared mean of each task's fold [T]."""
+    f_w, f_b = predict_mean(head.mean, tasks.X, np.repeat(fold, tasks.sizes))
+    return to_rows(head.features, tasks.X, f_w, f_b, leaf_of(head.effects, tasks.X))
+
+
+def target_of(head: Head, y: np.ndarray, c: int, n_heads: int) -> np.ndarray:
+    """What head c is conditioned on [n]: u, or 1 where y is the head's class (a single head stands for the second of two)."""
+    if head.scale is None:
+        return (y == (1 if n_heads == 1 else c)).astype(np.float64)
+    return forward(head.scale, y)
+
+
+def number_of(
+    head: Head, deviation: Deviation, mean: np.ndarray, variance: np.ndarray, offsets: np.ndarray
+) -> Prediction:
+    """Student's t of query rows: scale² = κ v (ν + Q/κ) / (ν + s) with ν + s degrees of freedom; Gaussian where s = 0."""
+    s = np.diff(deviation.offsets)
+    if np.isinf(head.nu):
+        ratio, dof = np.where(s > 0, head.kappa, 1.0), np.full(len(s), np.inf)
+    else:
+        ratio = np.where(s > 0, head.kappa * (head.nu + deviation.surprise / head.kappa) / (head.nu + s), 1.0)
+        dof = np.where(s > 0, head.nu + s, np.inf)
+    n = np.diff(offsets)
+    return from_scale(head.scale, mean, variance, np.sqrt(variance * np.repeat(ratio, n)), np.repeat(dof, n))
 
 
 def class_log_proba(answers: list[tuple[np.ndarray, np.ndarray]], shots: np.ndarray) -> np.ndarray:
@@ -119,38 +157,3 @@ def class_log_proba(answers: list[tuple[np.ndarray, np.ndarray]], shots: np.ndar
         return np.column_stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)])
     log_proba = np.maximum(-np.logaddexp(0, -logits), np.log(1e-6))
     return log_proba - special.logsumexp(log_proba, axis=1, keepdims=True)
-
-
-def features_of(part: Part, tasks: Tasks, fold: np.ndarray) -> Rows:
-    """Rows of tasks as the deviation sees them, by the shared mean of each task's fold [T]."""
-    f_w, f_b = predict_mean(part.mean, tasks.X, np.repeat(fold, tasks.sizes))
-    return to_rows(part.features, tasks.X, f_w, f_b, leaf_of(part.effects, tasks.X))
-
-
-def student_t(
-    nu: float, kappa: float, deviation: Deviation, variance: np.ndarray, offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scale [n] and degrees of freedom [n]: scale² = κ v (ν + Q/κ) / (ν + s) with ν + s; Gaussian where s = 0."""
-    sizes = np.diff(offsets)
-    s = np.diff(deviation.offsets)
-    if np.isinf(nu):
-        ratio, dof = np.where(s > 0, kappa, 1.0), np.full(len(s), np.inf)
-    else:
-        ratio = np.where(s > 0, kappa * (nu + deviation.surprise / kappa) / (nu + s), 1.0)
-        dof = np.where(s > 0, nu + s, np.inf)
-    return np.sqrt(variance * np.repeat(ratio, sizes)), np.repeat(dof, sizes)
-
-
-def _blend_direct(state: State, adapted: Adapted, query: Tasks, prediction: Prediction) -> Prediction:
-    """Half of a zero-shot mean on a log target comes from y itself: exp(m + v/2) is wild while the level is unknown."""
-    zero_shot = np.repeat(np.diff(adapted.deviations[0].offsets) == 0, query.sizes)
-    if not zero_shot.any():
-        return prediction
-    fold = np.repeat(adapted.fold, query.sizes)[zero_shot]
-    n_folds = int(state.fold.max()) + 1
-    f = sum_of(state.direct, query.X[zero_shot], n_folds)
-    f = np.where(fold < 0, f.mean(axis=1), f[np.arange(len(f)), np.maximum(fold, 0)])
-    direct = state.direct_scale.mean + state.direct_scale.sd * f
-    mean = prediction.mean.copy()
-    mean[zero_shot] = np.maximum((mean[zero_shot] + direct) / 2, 0.0)
-    return prediction._replace(mean=mean)

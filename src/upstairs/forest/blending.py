@@ -1,0 +1,28 @@
+"""How much of a prediction comes from the model of y, and how much from the model of log y.
+
+exp(m + v/2) is the right mean where the log model is right, and wild where it isn't: heavy tails, or one giant task. So the two
+are mixed on the user's own scale, at each number of shots, with the weight that would have been best for held-out tasks
+
+    ŵ = Σ (y − ŷ_id)(ŷ_log − ŷ_id) / Σ (ŷ_log − ŷ_id)²,    clipped to [0, 1],
+
+averaged over bootstraps of the *tasks*: where a single task decides, its coming and going draws the weight towards the middle.
+"""
+
+import numpy as np
+
+__all__ = ["blend_weights"]
+
+N_BOOTSTRAPS = 100
+
+
+def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Weights [heads] of one or two means [n] of y [n]; ``task`` [n] names each row's task."""
+    if len(means) == 1 or len(y) == 0:
+        return np.full(len(means), 1 / len(means))
+    gap = means[1] - means[0]
+    _, codes = np.unique(task, return_inverse=True)
+    n_tasks = codes.max() + 1
+    top, bottom = np.bincount(codes, (y - means[0]) * gap), np.bincount(codes, gap**2)
+    draws = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
+    weight = np.clip((draws @ top + 1e-12) / (draws @ bottom + 2e-12), 0, 1).mean()
+    return np.array([1 - weight, weight])
