@@ -201,6 +201,8 @@ class MetaEstimator(_Predicts, BaseEstimator):
         self._validate_params()
         columns = Columns.learn(X)
         target, n_classes = self._learn_target(read_target(y, row_count(X)))
+        if len(target) < 2:
+            raise UpstairsError("X holds 1 sample, but fit needs at least 2 rows, and in practice tens of tasks with some rows each.")
         tasks = _read_tasks(columns, X, target, groups)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
@@ -248,10 +250,10 @@ class MetaEstimator(_Predicts, BaseEstimator):
         support = _read_tasks(self.columns_, X, self._read_target(read_target(y, row_count(X))), groups)
         return self._adapted_tasks(self, support)
 
-    def explain(self, X) -> Explanation:
-        """Explain the zero-shot prediction of each row of X (see `Explanation`)."""
+    def explain(self, X) -> Explanation | dict[Any, Explanation]:
+        """Explain the zero-shot prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
         check_is_fitted(self)
-        return _explain(_adapt(self, self.known_.take(np.array([], int))), self.columns_.encode(X))
+        return _explain(self, _adapt(self, self.known_.take(np.array([], int))), self.columns_.encode(X))
 
     def _ask(self, X, groups):
         check_is_fitted(self)
@@ -313,9 +315,9 @@ class AdaptedModel(_Predicts, BaseEstimator):
         )
         return type(self)(self.meta)._set_support(both)
 
-    def explain(self, X) -> Explanation:
-        """Explain the prediction of each row of X (see `Explanation`)."""
-        return _explain(self._adaptation, self.meta.columns_.encode(X))
+    def explain(self, X) -> Explanation | dict[Any, Explanation]:
+        """Explain the prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
+        return _explain(self.meta, self._adaptation, self.meta.columns_.encode(X))
 
     def _set_support(self, support: Tasks):
         self.support_ = support
@@ -434,11 +436,12 @@ def _predict(adaptation: _Adaptation, Z: np.ndarray, task: np.ndarray) -> tuple[
     return type(prediction)(*(field[back] for field in prediction)), adaptation.support.sizes[task]
 
 
-def _explain(adaptation: _Adaptation, Z: np.ndarray) -> Explanation:
+def _explain(meta: MetaEstimator, adaptation: _Adaptation, Z: np.ndarray) -> Explanation | dict[Any, Explanation]:
     support = adaptation.support
     offsets = np.minimum(np.arange(support.n_tasks + 1), 1) * len(Z)
     query = Tasks(Z, np.full(len(Z), np.nan), offsets, support.ids, support.levels)
-    return adaptation.learner.explain(adaptation.state, adaptation.adapted, query)
+    explanations = adaptation.learner.explain(adaptation.state, adaptation.adapted, query)
+    return explanations[0] if len(explanations) == 1 else dict(zip(meta.classes_.tolist(), explanations, strict=True))
 
 
 def _read_tasks(columns: Columns, X, target: np.ndarray, groups) -> Tasks:

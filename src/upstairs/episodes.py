@@ -37,8 +37,11 @@ class Episodes(NamedTuple):
 def draw_episodes(
     tasks: Tasks, n_episodes: int, rng: np.random.Generator, *, most_support: int = SHOTS[-1], most_query: int = 16
 ) -> Episodes:
-    """Draw episodes from the tasks that have at least two rows, as evenly over tasks as the number allows."""
-    able = np.flatnonzero(tasks.sizes >= 2)
+    """Draw episodes from the tasks that have at least two rows, as evenly over tasks as the number allows.
+
+    Where no task has two rows, all episodes are zero-shot.
+    """
+    able = np.flatnonzero(tasks.sizes >= min(2, tasks.sizes.max()))
     rounds = -(-n_episodes // len(able))
     task = np.concatenate([rng.permutation(able) for _ in range(rounds)])[:n_episodes]
     sizes = tasks.sizes[task]

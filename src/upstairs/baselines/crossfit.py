@@ -5,7 +5,7 @@ meta-train task is predicted by the model of its own fold, an unseen task by the
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,23 @@ from upstairs.episodes import SHOTS, Episodes, draw_episodes, query_tasks, suppo
 from upstairs.errors import UpstairsError
 from upstairs.tasks import Tasks, assign_folds, pseudo_tasks
 
-__all__ = ["deal_folds", "fold_weights", "held_out_calibration"]
+__all__ = ["HeldOut", "deal_folds", "fold_weights", "held_out_calibration", "held_out_log_loss"]
 
 N_FOLDS = 5
 N_EPISODES = 400
 BUCKETS = (0, *SHOTS)
 
 
-def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[Tasks, np.ndarray, np.ndarray]:
-    """Tasks to learn from, the fold [T] of each, and the fold of each task as it was given.
+class HeldOut(NamedTuple):
+    """Episodes of tasks, each to be predicted by the model of its task's fold [T], which never saw that task."""
+
+    tasks: Tasks
+    fold: np.ndarray
+    episodes: Episodes
+
+
+def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[HeldOut, np.ndarray]:
+    """The tasks dealt into folds, with episodes of them; and the fold of each task as it was given.
 
     The two folds differ only where a single task was cut into pseudo-tasks: then no model is blind to it, and it is -1.
     """
@@ -30,7 +38,8 @@ def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[Tasks, np.ndarra
         raise UpstairsError("fit needs at least two rows, but X holds one sample.")
     learned = pseudo_tasks(tasks, rng)
     fold = assign_folds(learned.n_tasks, N_FOLDS, rng)
-    return learned, fold, fold if learned is tasks else np.full(tasks.n_tasks, -1)
+    held_out = HeldOut(learned, fold, draw_episodes(learned, N_EPISODES, rng))
+    return held_out, fold if learned is tasks else np.full(tasks.n_tasks, -1)
 
 
 def fold_weights(fold: np.ndarray, n_folds: int) -> np.ndarray:
@@ -38,21 +47,38 @@ def fold_weights(fold: np.ndarray, n_folds: int) -> np.ndarray:
     return np.where(fold[:, None] < 0, 1 / n_folds, fold[:, None] == np.arange(n_folds))
 
 
-def held_out_calibration(
-    adapt: Callable, predict: Callable, state: Any, tasks: Tasks, fold: np.ndarray, rng: np.random.Generator
-) -> Calibration:
-    """Calibration of a learner's predictions on episodes, each predicted by the model of its task's fold [T]."""
+def held_out_calibration(adapt: Callable, predict: Callable, state: Any, held_out: HeldOut) -> Calibration:
+    """Calibration of a learner's predictions on held-out episodes."""
+    predictions, queries, task = _held_out_predictions(adapt, predict, state, held_out)
+    targets = [query.y for query in queries]
+    if state.scale is None:
+        return learn_temperatures(BUCKETS, [prediction.log_proba for prediction in predictions], targets)
+    return learn_intervals(BUCKETS, predictions, targets, task, state.scale)
+
+
+def held_out_log_loss(adapt: Callable, predict: Callable, state: Any, held_out: HeldOut) -> float:
+    """Log loss of a classifier on held-out episodes with a support, the mean over the buckets of shots."""
+    predictions, queries, _ = _held_out_predictions(adapt, predict, state, held_out)
+    losses = [
+        -prediction.log_proba[np.arange(len(query.y)), query.y.astype(int)].mean()
+        for prediction, query in zip(predictions[1:], queries[1:], strict=True)
+        if len(query.y)
+    ]
+    return float(np.mean(losses)) if losses else 0.0
+
+
+def _held_out_predictions(
+    adapt: Callable, predict: Callable, state: Any, held_out: HeldOut
+) -> tuple[list, list[Tasks], list[np.ndarray]]:
+    """At each bucket of shots: predictions of the episodes that can give so many, their queries, and the task of each row."""
+    tasks, fold, episodes = held_out
     state = state._replace(calibration=identity_calibration(BUCKETS))
-    episodes = draw_episodes(tasks, N_EPISODES, rng)
-    predictions, targets, task_of_row = [], [], []
+    predictions, queries, task_of_row = [], [], []
     for shots in BUCKETS:
-        able = episodes.shots >= shots
-        drawn = Episodes(*(field[able] for field in episodes))
+        drawn = Episodes(*(field[episodes.shots >= shots] for field in episodes))
         query = query_tasks(tasks, drawn)
         adapted = adapt(state, support_tasks(tasks, drawn, shots), fold[drawn.task])
         predictions.append(predict(state, adapted, query))
-        targets.append(query.y)
+        queries.append(query)
         task_of_row.append(np.repeat(drawn.task, query.sizes))
-    if state.scale is None:
-        return learn_temperatures(BUCKETS, [prediction.log_proba for prediction in predictions], targets)
-    return learn_intervals(BUCKETS, predictions, targets, task_of_row, state.scale)
+    return predictions, queries, task_of_row

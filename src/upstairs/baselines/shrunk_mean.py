@@ -79,14 +79,15 @@ class Adapted(NamedTuple):
 
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
     """Learn the population mean and how far tasks lie apart."""
-    tasks, fold, known_fold = deal_folds(tasks, rng)
+    held_out, known_fold = deal_folds(tasks, rng)
+    tasks, fold, _ = held_out
     scale = None if n_classes else identity_scale(tasks.y)
     Y = _outputs(scale, n_classes, tasks.y)
     w, b = _variances(Y, tasks)
     center = _population_means(Y, tasks, fold, w, b)
     w, b = _variances(Y - center[fold][tasks.task_of_row], tasks)
     state = State(center, w, b, known_fold, scale, None)
-    state = state._replace(calibration=held_out_calibration(adapt, predict, state, tasks, fold, rng))
+    state = state._replace(calibration=held_out_calibration(adapt, predict, state, held_out))
     unit = 1.0 if scale is None else scale.sd**2
     return state, Info(w * unit, b * unit)
 

@@ -93,7 +93,8 @@ class Adapted(NamedTuple):
 
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
     """Learn the population's mean, the noise and the calibration; the weights are each task's own affair."""
-    tasks, fold, known_fold = deal_folds(tasks, rng)
+    held_out, known_fold = deal_folds(tasks, rng)
+    tasks, fold, _ = held_out
     scale = None if n_classes else identity_scale(tasks.y)
     w, b = (1.0, 1.0) if n_classes else variance_components(forward(scale, tasks.y), tasks.task_of_row, tasks.n_tasks)
     outside = fold[tasks.task_of_row] != np.arange(fold.max() + 1)[:, None]
@@ -107,7 +108,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     prior_sd = np.full(1 + len(design.column), np.sqrt(w / params["penalty"]))
     prior_sd[0] = FREE_SD
     state = State(center, w, b, prior_sd, design, known_fold, scale, None)
-    state = state._replace(calibration=held_out_calibration(adapt, predict, state, tasks, fold, rng))
+    state = state._replace(calibration=held_out_calibration(adapt, predict, state, held_out))
     unit = 1.0 if scale is None else scale.sd**2
     return state, Info(w * unit, b * unit)
 

@@ -52,6 +52,7 @@ class Fold(NamedTuple):
     held_rows: np.ndarray
     held_offsets: np.ndarray
     held_binned: lightgbm.Dataset
+    can_split: bool
 
 
 class Boosted(NamedTuple):
@@ -72,13 +73,15 @@ def make_folds(tasks: Tasks, fold: np.ndarray) -> list[Fold]:
     whole = lightgbm.Dataset(
         tasks.X, np.zeros(len(tasks.X)), categorical_feature=categories, params=PARAMS, free_raw_data=False
     ).construct()
+    # LightGBM stops the process's training with an error of its own where no column has two bins
+    can_split = any(whole.feature_num_bin(j) > 1 for j in range(whole.num_feature()))
     fold_of_row = fold[tasks.task_of_row]
     folds = []
     for k in range(fold.max() + 1):
         rows, held = np.flatnonzero(fold_of_row != k), np.flatnonzero(fold_of_row == k)
         sizes, held_sizes = tasks.sizes[fold != k], tasks.sizes[fold == k]
         binned, held_binned = whole.subset(rows).construct(), whole.subset(held).construct()
-        folds.append(Fold(rows, offsets_of(sizes), binned, held, offsets_of(held_sizes), held_binned))
+        folds.append(Fold(rows, offsets_of(sizes), binned, held, offsets_of(held_sizes), held_binned, can_split))
     return folds
 
 
@@ -97,13 +100,15 @@ def boost(
     return Boosted([booster for booster, _ in runs], rounds, float(mean_curve[rounds]))
 
 
-def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tuple[lightgbm.Booster, list[float]]:
+def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tuple[lightgbm.Booster | None, list[float]]:
     """A booster, and the curve of its held-out errors from round 0 on."""
-    booster = lightgbm.Booster(params, fold.binned)
-    booster.add_valid(fold.held_binned, "held out")
     seen, unseen = start[fold.rows], start[fold.held_rows]
     kept, held_kept = loss.start(fold.rows, fold.offsets), loss.start(fold.held_rows, fold.held_offsets)
     curve = [loss.held_out(held_kept, unseen, fold.held_rows, fold.held_offsets)]
+    if not fold.can_split:
+        return None, curve
+    booster = lightgbm.Booster(params, fold.binned)
+    booster.add_valid(fold.held_binned, "held out")
 
     def objective(F, _):
         return loss.gradient(kept, seen + F, fold.rows, fold.offsets)

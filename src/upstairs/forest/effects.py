@@ -38,6 +38,9 @@ def grow_effect_trees(tasks: Tasks, residual: np.ndarray, n_trees: int, rng: np.
     categories = np.flatnonzero(tasks.levels).tolist()
     params = PARAMS | {"seed": int(rng.integers(2**31 - 1))}
     binned = lightgbm.Dataset(tasks.X[rows], residual[rows], categorical_feature=categories, params=params)
+    binned.construct()
+    if n_trees == 0 or all(binned.feature_num_bin(j) < 2 for j in range(binned.num_feature())):
+        return flatten([])
     booster = lightgbm.Booster(params, binned)
 
     def objective(_, __):
@@ -47,4 +50,4 @@ def grow_effect_trees(tasks: Tasks, residual: np.ndarray, n_trees: int, rng: np.
 
     for _ in range(n_trees):
         booster.update(fobj=objective)
-    return flatten([Booster(booster.model_to_string(), 1.0, 0)] if n_trees else [])
+    return flatten([Booster(booster.model_to_string(), 1.0, 0)])

@@ -29,7 +29,7 @@ def variance_components(r: np.ndarray, offsets: np.ndarray) -> tuple[float, floa
     w = max(float(((r - np.repeat(means, sizes)) ** 2).sum() / (n - n_tasks)), 1e-12)
     between = float((sizes * (means - r.mean()) ** 2).sum())
     b = (between - (n_tasks - 1) * w) / max(n - (sizes**2).sum() / n, 1e-12)
-    return w, max(b, 1e-3 * w)
+    return w, float(max(b, 1e-3 * w))
 
 
 def shrunk_levels(r: np.ndarray, offsets: np.ndarray, w: float, b: float) -> np.ndarray:
