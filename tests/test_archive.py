@@ -111,8 +111,8 @@ DAMAGE = {
     "a manifest that is a list": (None, {"manifest.json": b"[1]"}, "damaged"),
     "a deep manifest": (None, {"manifest.json": b"[" * 100_000}, "damaged"),
     "a manifest that isn't JSON": (None, {"manifest.json": b"{"}, "damaged"),
-    "a foreign name": (lambda m: None, {"../evil": b""}, "evil"),
-    "an absolute name": (lambda m: None, {"/etc/passwd": b""}, "passwd"),
+    "a foreign name": (lambda m: None, {"../evil": b""}, "an entry is named '../evil'"),
+    "an absolute name": (lambda m: None, {"/etc/passwd": b""}, "an entry is named '/etc/passwd'"),
     "one entry more": (lambda m: None, {"texts/more.txt": b""}, "more.txt"),
     "no manifest": (None, {"manifest.json": None}, "manifest.json"),
     "no arrays": (lambda m: None, {"state.safetensors": None}, "state.safetensors"),
@@ -158,6 +158,20 @@ def test_files_that_are_no_models(tmp_path):
         bomb.writestr("manifest.json", bytes(50 * 2**20))
     with pytest.raises(UpstairsError, match="more than it can hold"):
         upstairs.load(tmp_path / "deflated.zip")
+
+
+def test_a_claim_of_gigabytes_costs_nothing(saved, tmp_path):
+    """An entry whose two sizes in the table of contents agree, yet are far beyond the file's."""
+    content = bytearray(saved.read_bytes())
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"state.safetensors"))
+    content[entry + 20 : entry + 28] = b"\xff\xff\xff\x7f" * 2
+    (tmp_path / "bad.upstairs").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(UpstairsError, match="claim more bytes than the file has"):
+        upstairs.load(tmp_path / "bad.upstairs")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 @pytest.fixture(scope="module")

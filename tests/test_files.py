@@ -3,12 +3,20 @@
 import pyarrow as pa
 import pytest
 
-from upstairs import files
+from upstairs import UpstairsError, files
 
 
 def test_types_are_decided_by_the_whole_csv_file(tmp_path):
     (tmp_path / "late.csv").write_text("a\n" + "1\n" * 700_000 + "1.5\n")
     assert files.read_table(tmp_path / "late.csv")["a"].type == pa.float64()
+
+
+def test_text_that_is_not_utf8_is_said(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("a,b\n1,\xe9\n".encode("latin-1"))
+    with pytest.raises(UpstairsError, match=r"latin\.csv isn't UTF-8 text in column 'b'"):
+        files.read_table(tmp_path / "latin.csv")
+    with pytest.raises(UpstairsError, match=r"latin\.csv isn't UTF-8 text"):
+        files.read_table(tmp_path / "latin.csv", text=["b"])
 
 
 def test_csv_dialects(tmp_path):

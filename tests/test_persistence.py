@@ -13,9 +13,11 @@ import pytest
 
 import upstairs
 from dummy_learner import DummyClassifier, DummyRegressor, rows, same
+from shop import sales
 from upstairs import UpstairsError, flatten, learners, persistence
 
 DATA = Path(__file__).parent / "data"
+REAL = [name for name, (module, _) in learners.LEARNERS.items() if module.startswith("upstairs.")]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,46 @@ def test_a_learner_that_leaves_its_annotations_is_a_bug(meta):
             flatten.flatten(value, hint, "here", flatten.Parts({}, {}))
 
 
-@pytest.mark.parametrize("name", list(learners.LEARNERS))
+@pytest.mark.parametrize("classify", [False, True], ids=["numbers", "classes"])
+def test_real_learners_answer_the_same_in_a_new_process(classify, tmp_path):
+    expected = []
+    for name in REAL:
+        meta = learners.learner_class(name, classify)(random_state=0).fit(*example(classify))
+        upstairs.save(meta, tmp_path / name)
+        expected.append(answers(meta, classify))
+        same(meta.state_.fold, upstairs.load(tmp_path / name).state_.fold)
+    code = (
+        "import upstairs, test_persistence as t\n"
+        f"for name in {REAL}: print(t.answers(upstairs.load({str(tmp_path)!r} + '/' + name), {classify}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert dict(zip(REAL, out.split(), strict=True)) == dict(zip(REAL, expected, strict=True))
+
+
+def example(classify):
+    table = sales()
+    y = np.asarray(table["sales"])
+    return (
+        table.select(["price", "kind"]),
+        np.array(["low", "mid", "high"])[np.digitize(y, [25, 40])] if classify else y,
+        table["store"],
+    )
+
+
+def answers(meta, classify):
+    """Checksum of what a meta-model says to unseen, known and new tasks, from nothing, one row and some."""
+    X, y, groups = example(classify)
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    models = meta.adapt_tasks(X.slice(0, 30), y[:30], groups=place[:30])
+    ask = "predict_proba" if classify else "predict_quantiles"
+    one = meta.adapt(X.slice(0, 1), y[:1])
+    asked = [(meta, None), (meta, groups), (one, None), (models, place)]
+    said = [getattr(model, ask)(X, groups=task) for model, task in asked]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in said)).hexdigest()
+
+
+@pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("classify", [False, True])
 def test_every_learner_says_what_it_leaves_behind(name, classify):
     """A field of State or Info that can't be saved is found here, before any fit."""
@@ -165,6 +206,18 @@ def assert_can_be_saved(hint):
 # Files of older formats load for ever.
 
 
+def write_example(folder=DATA):
+    """The model of today's format that must load for ever: `python tests/test_persistence.py` writes it, once a format."""
+    folder.mkdir(exist_ok=True)
+    X, y, groups = example(classify=False)
+    X, y, groups = X.slice(0, 60), y[:60], groups.slice(0, 60)
+    meta = learners.learner_class("shrunk-mean", False)(random_state=0).fit(X, y, groups=groups)
+    upstairs.save(meta, folder / f"format-{persistence.FORMAT}.upstairs", task_name="store", target_name="sales")
+    asked = {"X": X.slice(0, 20).to_pydict(), "task": ["000"] * 10 + ["nobody's"] * 10}
+    said = np.asarray(meta.predict(X.slice(0, 20), groups=np.array(asked["task"]))).tolist()
+    (folder / f"format-{persistence.FORMAT}.json").write_text(json.dumps({**asked, "prediction": said}, indent=1) + "\n")
+
+
 @pytest.mark.parametrize("path", sorted(DATA.glob("format-*.upstairs")), ids=lambda path: path.stem)
 def test_old_files_load(path):
     meta = upstairs.load(path)
@@ -183,3 +236,7 @@ def test_fingerprint_is_plain_sha256():
     assert flatten.fingerprint(array)["sha256"] == hashlib.sha256(array.tobytes()).hexdigest()
     assert flatten.fingerprint(np.asfortranarray(array)) == flatten.fingerprint(array)
     assert flatten.fingerprint(np.empty((0, 3))) == {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}
+
+
+if __name__ == "__main__":
+    write_example()

@@ -204,6 +204,11 @@ class MetaEstimator(_Predicts, BaseEstimator):
         if len(target) < 2:
             raise UpstairsError("X holds 1 sample, but fit needs at least 2 rows, and in practice tens of tasks with some rows each.")
         tasks = _read_tasks(columns, X, target, groups)
+        if groups is not None and tasks.n_tasks < 2:
+            raise UpstairsError(
+                f"groups holds one task only, {tasks.ids[0]!r}: there is nothing to learn across tasks. "
+                "Pass the column that tells tasks apart, or leave groups out to treat all rows as one task."
+            )
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
         self.columns_, self.state_, self.info_ = columns, state, info

@@ -17,8 +17,6 @@ __all__ = ["check_columns", "check_output", "read_table", "write_table"]
 SUFFIXES = (".csv", ".parquet")
 
 _MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
-_INFERENCE_BLOCK = 2**30
-"""Arrow decides on the type of a CSV column by its first block; so the block is the whole file, up to this many bytes."""
 
 
 def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
@@ -29,8 +27,7 @@ def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
     path = Path(path)
     _check_suffix(path)
     try:
-        size = path.stat().st_size
-        table = _read_csv(path, size, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
+        table = _read_csv(path, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
     except pa.ArrowInvalid as error:
         raise UpstairsError(_broken(path, error)) from None
     except FileNotFoundError:
@@ -71,7 +68,7 @@ def write_table(table: pa.Table, path: str | os.PathLike) -> None:
             pa.parquet.write_table(table, file)
 
 
-def _read_csv(path: Path, size: int, text: Iterable[str]) -> pa.Table:
+def _read_csv(path: Path, text: Iterable[str]) -> pa.Table:
     with open(path, encoding="utf-8", errors="replace") as file:
         header = next((line for line in file if line.strip()), "")
     if not header:
@@ -79,9 +76,10 @@ def _read_csv(path: Path, size: int, text: Iterable[str]) -> pa.Table:
     delimiter = max(",;\t", key=header.count)  # the comma where none occurs
     table = pa.csv.read_csv(
         path,
-        pa.csv.ReadOptions(block_size=min(max(size, 2**20), _INFERENCE_BLOCK)),
-        pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        pa.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())),
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            null_values=_MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
+        ),
     )
     for name, kind in zip(table.column_names, table.schema.types, strict=True):
         if pa.types.is_binary(kind):

@@ -4,8 +4,8 @@
                prediction = f(x) + b Σ (u − f) / (s b + w)
     classes    P(y_ti = c) ∝ exp(f_c(x_ti) + b_tc),   b_tc ~ N(0, b),   b_t at the mode of its posterior (Newton's method)
 
-f is that of `pooled`. b and w come from the residuals of tasks that f never saw, since those of its own tasks are too small; for
-classes b is what predicts held-out episodes best.
+f is that of `pooled`. b and w come from the residuals of tasks that f never saw, since those of its own tasks are too small;
+for classes b is what predicts held-out episodes best.
 """
 
 from numbers import Real
@@ -16,7 +16,7 @@ from scipy import optimize, special
 from sklearn.utils._param_validation import Interval
 
 from upstairs.baselines.boosting import Boosters, contributions, held_out_scores, learn_boosters, scores
-from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration, held_out_log_loss
+from upstairs.baselines.crossfit import HeldOut, deal_folds, fold_weights, held_out_calibration, held_out_log_loss
 from upstairs.baselines.levels import shrunk_levels, task_sums, variance_components
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
@@ -187,8 +187,8 @@ class PooledShiftRegressor(MetaRegressor):
 class PooledShiftClassifier(MetaClassifier):
     """Pooled LightGBM whose logits are shifted by task.
 
-    The shifts of a task's logits are N(0, b), one for each class; b is what predicts held-out episodes best. A new task's shifts
-    are the mode of their posterior given its support.
+    The shifts of a task's logits are N(0, b), one for each class; b is what predicts held-out episodes best. A new task's
+    shifts are the mode of their posterior given its support.
 
     Parameters
     ----------
@@ -234,14 +234,14 @@ def _shift_logits(
     for _ in range(N_STEPS):
         P = special.softmax(logits + shift[task], axis=1)
         gradient = task_sums(Y - P, task, n_tasks) - shift / b
-        outer = task_sums((P[:, :, None] * P[:, None]).reshape(len(P), -1), task, n_tasks)
+        outer = task_sums((P[:, :, None] * P[:, None]).reshape(-1, n_classes**2), task, n_tasks)
         hessian = outer.reshape(-1, n_classes, n_classes) - np.eye(n_classes) * (task_sums(P, task, n_tasks)[:, None] + 1 / b)
         step = -np.linalg.solve(hessian, gradient[..., None])[..., 0]
         shift += step * np.minimum(1, LONGEST_STEP / np.maximum(np.abs(step).max(axis=1), LONGEST_STEP))[:, None]
     return shift, b * (Y - special.softmax(logits + shift[task], axis=1))
 
 
-def _choose_level(state: State, held_out) -> State:
+def _choose_level(state: State, held_out: HeldOut) -> State:
     def loss(log_level: float) -> float:
         return held_out_log_loss(adapt, predict, state._replace(level=float(np.exp(log_level))), held_out)
 

@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from upstairs.errors import UpstairsError, UpstairsWarning
 
 __all__ = ["app", "main"]
 
-_UsageError = typer.BadParameter.__base__  # click's; newer versions of typer carry their own copy of click
+_UsageError: Any = typer.BadParameter.__base__  # click's; newer versions of typer carry their own copy of click
 
 app = typer.Typer(
     name="upstairs",

@@ -1,0 +1,70 @@
+"""Do heavy tails explode? Lognormal levels times lognormal noise, scored on the user's own scale.
+
+    python benchmarks/heavy_tails.py --learner forest --seeds 0 1 2 3 4
+
+At each noise σ and number of shots: the learner's squared error over that of the better of pooled + shift and the shrunk task
+mean, a geometric mean over seeds (it should stay below 1.1), and the worst seed. Errors are on 60 % new tasks' other rows.
+"""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from learners import add_learner_arguments, label_of, make_learner
+from tables import show, write
+from upstairs.datasets import Data, make_heavy_tails
+from upstairs.learners import learner_class
+
+SIGMAS = [0.5, 1.0, 1.5, 2.0, 2.5]
+SHOTS = [0, 1, 2, 5, 10, 20]
+PEERS = ["pooled-shift", "shrunk-mean"]
+N_TRAIN, N_NEW, N_ROWS, N_QUERY = 60, 90, 40, 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_learner_arguments(parser)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS)
+    parser.add_argument("--level-sd", type=float, default=1.5, help="of the tasks' levels, in logs; default: %(default)s")
+    args = parser.parse_args()
+    rows = []
+    for sigma in args.sigmas:
+        for seed in args.seeds:
+            data = make_heavy_tails(N_TRAIN + N_NEW, N_ROWS, level_sd=args.level_sd, noise_sd=sigma, random_state=seed)
+            top = np.sort(data.y**2)[-len(data.y) // 100 :].sum() / (data.y**2).sum()
+            ours = _errors(make_learner(args, "regression", seed), data)
+            best = np.minimum(*(_errors(learner_class(peer, False)(random_state=seed), data) for peer in PEERS))
+            rows += [
+                {"sigma": sigma, "seed": seed, "shots": k, "ratio": ratio, "top": top}
+                for k, ratio in zip(SHOTS, ours / best, strict=True)
+            ]
+    results = pd.DataFrame(rows)
+    mean = results.pivot_table(index="sigma", columns="shots", values="ratio", aggfunc=lambda r: np.exp(np.log(r).mean()))
+    worst = results.pivot_table(index="sigma", columns="shots", values="ratio", aggfunc="max")
+    mean["top 1 % hold"] = results.groupby("sigma").top.mean()
+    show(f"{label_of(args)}: squared error / the better of {' and '.join(PEERS)}, by σ and shots, mean over seeds", mean)
+    show("The worst seed", worst)
+    write(args, "heavy-tails", mean)
+
+
+def _errors(meta, data: Data) -> np.ndarray:
+    """Mean squared error on new tasks at each number of shots."""
+    row_of_task = np.tile(np.arange(N_ROWS), N_TRAIN + N_NEW)
+    train, query = data.groups < N_TRAIN, (data.groups >= N_TRAIN) & (row_of_task >= N_ROWS - N_QUERY)
+    meta.fit(data.X[train], data.y[train], groups=data.groups[train])
+    errors = []
+    for k in SHOTS:
+        support = (data.groups >= N_TRAIN) & (row_of_task < k)
+        if k == 0:
+            predicted = meta.predict(data.X[query])
+        else:
+            models = meta.adapt_tasks(data.X[support], data.y[support], groups=data.groups[support])
+            predicted = models.predict(data.X[query], groups=data.groups[query])
+        errors.append(((predicted - data.y[query]) ** 2).mean())
+    return np.array(errors)
+
+
+if __name__ == "__main__":
+    main()

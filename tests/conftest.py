@@ -1,0 +1,25 @@
+"""Fixtures that several test files share."""
+
+import numpy as np
+import pytest
+
+TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
+
+
+@pytest.fixture(params=TABLE_KINDS)
+def table_kind(request):
+    """A function from a dict of columns to each kind of table."""
+    return lambda columns: make_table(request.param, columns)
+
+
+def make_table(kind: str, columns: dict):
+    if kind == "ndarray":
+        arrays = [np.asarray(values) for values in columns.values()]
+        dtype = float if all(array.dtype.kind in "biuf" for array in arrays) else object
+        return np.column_stack([array.astype(dtype) for array in arrays])
+    if kind == "arrow":
+        return pytest.importorskip("pyarrow").table(columns)
+    if kind == "polars":
+        return pytest.importorskip("polars").DataFrame(columns)
+    frame = pytest.importorskip("pandas").DataFrame(columns)
+    return frame.convert_dtypes() if kind == "pandas-nullable" else frame

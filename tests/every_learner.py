@@ -1,0 +1,27 @@
+"""Every learner that keeps the contract: a new one is one line here, and every test of the contract runs on it."""
+
+from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs.baselines.hierarchical_ridge import HierarchicalRidgeClassifier, HierarchicalRidgeRegressor
+from upstairs.baselines.pooled import PooledClassifier, PooledRegressor
+from upstairs.baselines.pooled_shift import PooledShiftClassifier, PooledShiftRegressor
+from upstairs.baselines.shrunk_mean import ShrunkMeanClassifier, ShrunkMeanRegressor
+from upstairs.baselines.task_ridge import TaskRidgeClassifier, TaskRidgeRegressor
+
+SMALL_FOREST = {"n_effect_trees": 10, "n_episodes": 100}
+
+REGRESSORS = {
+    "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),
+    "shrunk-mean": ShrunkMeanRegressor(random_state=0),
+    "task-ridge": TaskRidgeRegressor(random_state=0),
+    "pooled": PooledRegressor(random_state=0),
+    "pooled-shift": PooledShiftRegressor(random_state=0),
+    "hierarchical-ridge": HierarchicalRidgeRegressor(random_state=0),
+}
+CLASSIFIERS = {
+    "forest": MetaRandomForestClassifier(random_state=0, **SMALL_FOREST),
+    "shrunk-mean": ShrunkMeanClassifier(random_state=0),
+    "task-ridge": TaskRidgeClassifier(random_state=0),
+    "pooled": PooledClassifier(random_state=0),
+    "pooled-shift": PooledShiftClassifier(random_state=0),
+    "hierarchical-ridge": HierarchicalRidgeClassifier(random_state=0),
+}
