@@ -3,7 +3,7 @@
     python benchmarks/grouped_forest.py --learner forest --seeds 0 1 2 3 4
 
 Mean squared error on the rows of 100 new clusters after 0, 1, 3, 5, 10 rows of each, in the six settings of Hajjem et al.
-(2014), and the variances between and within clusters that the learner estimates, where it says so (``info_``), beside the truth.
+(2014); and the variances between and within clusters that the learner estimates (``info_``), beside the truth.
 """
 
 import argparse

@@ -70,6 +70,7 @@ def learn_temperatures(shots: tuple[int, ...], log_probas: list[np.ndarray], tar
     temperature = np.ones(len(shots))
     for b, (log_proba, y) in enumerate(zip(log_probas, targets, strict=True)):
         if len(y) == 0:
+            temperature[b] = temperature[b - 1] if b else 1.0
             continue
         rows, codes = np.arange(len(y)), y.astype(int)
 

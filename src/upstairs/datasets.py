@@ -185,9 +185,9 @@ def make_grouped_forest(setting=3, n_known=100, n_new=100, n_new_rows=20, *, ran
 
 
 def make_heavy_tails(n_tasks=100, n_rows=30, *, level_sd=1.5, noise_sd=1.5, random_state=None) -> Data:
-    """Everything multiplies: log y = b_t + x_1 + ½ (x_2² - 1) + ½ x_1 x_3 + ε, with five columns x_j ~ N(0, 1).
+    """Everything multiplies: log y = b_t + ½ x_1 + ½ sin(2 x_2) + ½ x_1 · 1(x_3 > 0) + ε, with five columns x_j ~ N(0, 1).
 
-    With ``noise_sd`` around 2, one row in a hundred holds most of the squares of y.
+    With ``noise_sd`` above 1, one row in a hundred holds 90 % of the squares of y.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def make_heavy_tails(n_tasks=100, n_rows=30, *, level_sd=1.5, noise_sd=1.5, rand
     """
     rng, groups = _start(n_tasks, n_rows, random_state)
     X = rng.normal(size=(len(groups), COLUMNS))
-    shared = X[:, 0] + (X[:, 1] ** 2 - 1) / 2 + X[:, 0] * X[:, 2] / 2
+    shared = (X[:, 0] + np.sin(2 * X[:, 1]) + X[:, 0] * (X[:, 2] > 0)) / 2
     level = level_sd * rng.normal(size=n_tasks)
     log_y = shared + level[groups]
     y = np.exp(log_y + noise_sd * rng.normal(size=len(X)))

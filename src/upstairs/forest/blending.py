@@ -17,8 +17,8 @@ N_BOOTSTRAPS = 100
 
 def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Weights [heads] of one or two means [n] of y [n]; ``task`` [n] names each row's task."""
-    if len(means) == 1 or len(y) == 0:
-        return np.full(len(means), 1 / len(means))
+    if len(means) == 1:
+        return np.ones(1)
     gap = means[1] - means[0]
     _, codes = np.unique(task, return_inverse=True)
     n_tasks = codes.max() + 1

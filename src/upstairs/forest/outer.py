@@ -172,10 +172,10 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
         numbers.append([number_of(one.head, *answer) for one, answer in zip(trained, held, strict=True)])
         targets.append(tasks.y[some.query[some.query >= 0]])
         names.append(np.repeat(some.task, np.diff(held[0][-1])))
-    blend = np.array([
-        blend_weights([number.mean for number in heads], y, task, rng)
-        for heads, y, task in zip(numbers, targets, names, strict=True)
-    ])  # fmt: skip
+    blend: list[np.ndarray] = []
+    for bucket, y, task in zip(numbers, targets, names, strict=True):
+        # a bucket that no task is large enough for takes after the one before it
+        blend.append(blend_weights([number.mean for number in bucket], y, task, rng) if len(y) else blend[-1])
     heads = tuple(one.head for one in trained)
     fits = [
         sum(log_density(bucket[h], head.scale, y).sum() for bucket, y in zip(numbers, targets, strict=True))
@@ -183,7 +183,7 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     ]
     main = int(np.argmax(fits))
     calibration = learn_intervals(buckets, [bucket[main] for bucket in numbers], targets, names, heads[main].scale)
-    return State(np.empty(0, int), heads[main].scale, calibration, heads, blend, main)
+    return State(np.empty(0, int), heads[main].scale, calibration, heads, np.array(blend), main)
 
 
 def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator) -> State:

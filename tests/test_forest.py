@@ -1,0 +1,315 @@
+"""The meta random forest: its trees against LightGBM, its mathematics against references."""
+
+import lightgbm
+import numpy as np
+import pytest
+from scipy import integrate, optimize, special
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
+from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs.episodes import draw_episodes
+from upstairs.forest import prior as prior_room
+from upstairs.forest.blending import blend_weights
+from upstairs.forest.deviation import adapt_deviation, predict_deviation
+from upstairs.forest.kernel import FeatureMap, Prior, Rows
+from upstairs.forest.levels import leave_one_out, shrunk_levels, variance_components
+from upstairs.forest.losses import jackknife_logit, newton_offsets, within_loss
+from upstairs.forest.trees import Booster, flatten, leaf_of, sum_of
+from upstairs.tasks import Tasks, offsets_of
+
+
+def make_rows(n, n_linear=3, n_bumps=1, seed=0, f_b=0.0):
+    rng = np.random.default_rng(seed)
+    linear = rng.uniform(-2, 2, size=(n, n_linear)).astype(np.float32)
+    category = rng.integers(0, 3, size=(n, 1)).astype(np.int16)
+    leaf = rng.integers(0, 4, size=(n, 5)).astype(np.uint8)
+    return Rows(rng.normal(size=n), np.full(n, f_b), linear, category, leaf), np.arange(n_linear)[:n_bumps].astype(np.int32)
+
+
+def make_prior(n_linear=3, n_bumps=1, **changes):
+    zero = Prior(np.full(1 + n_linear, 1e-12), np.zeros((2, 1 + n_linear)), np.zeros(1), np.zeros(n_bumps), 0.0, 1.0, 0.3)
+    return zero._replace(**changes)
+
+
+def one_task(prior, bumps, rows, u, query, classify=False):
+    deviation = adapt_deviation(prior, bumps, rows, u, np.array([0, len(u)]), classify)
+    return predict_deviation(prior, bumps, deviation, query, np.array([0, len(query.f_w)]), classify)
+
+
+# ---------------------------------------------------------------------------------------------------------------- trees
+
+
+@pytest.fixture
+def grown():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 5)).astype(np.float32)
+    X[:, 3] = rng.integers(0, 40, len(X))
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[:, 0] = rng.normal(size=len(X))  # no missing value in training: LightGBM then reads NaN as 0
+    y = X[:, 0] + np.sin(np.nan_to_num(X[:, 3])) + rng.normal(size=len(X))
+    params = {"verbosity": -1, "num_threads": 1, "cat_smooth": 1, "min_data_per_group": 5}
+    booster = lightgbm.train(params, lightgbm.Dataset(X, y, categorical_feature=[3]), 50)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[:, 3] = rng.integers(-1, 80, len(X))  # codes never seen
+    return booster, X
+
+
+def test_walking_equals_lightgbm_bit_for_bit(grown):
+    booster, X = grown
+    trees = flatten([Booster(booster.model_to_string(), 1.0, 0)])
+    np.testing.assert_array_equal(sum_of(trees, X, 1)[:, 0], booster.predict(X))
+    np.testing.assert_array_equal(leaf_of(trees, X), booster.predict(X, pred_leaf=True))
+
+
+def test_boosters_add_to_their_groups_by_weight(grown):
+    booster, X = grown
+    text = booster.model_to_string()
+    sums = sum_of(flatten([Booster(text, 0.5, 0), Booster(text, 2.0, 1), Booster(text, 1.0, 1)]), X, 2)
+    np.testing.assert_allclose(sums[:, 0], 0.5 * booster.predict(X), atol=1e-12)
+    np.testing.assert_allclose(sums[:, 1], 3.0 * booster.predict(X), atol=1e-12)
+
+
+def test_no_trees_sum_to_zero():
+    assert sum_of(flatten([]), np.zeros((3, 2), np.float32), 1).tolist() == [[0.0], [0.0], [0.0]]
+
+
+# --------------------------------------------------------------------------------------------------------------- levels
+
+
+def test_variance_components_find_the_truth():
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(2, 12, 3000)
+    r = 2 * np.repeat(rng.normal(size=3000), sizes) + 0.5 * rng.normal(size=sizes.sum())
+    w, b = variance_components(r, offsets_of(sizes))
+    assert w == pytest.approx(0.25, rel=0.05)
+    assert b == pytest.approx(4.0, rel=0.1)
+
+
+def test_variance_components_of_single_row_tasks_are_all_noise():
+    w, b = variance_components(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 2, 3]))
+    assert w == pytest.approx(np.var([1, 2, 4]))
+    assert b == pytest.approx(1e-3 * w)
+
+
+def test_leave_one_out_equals_leaving_each_row_out():
+    r, offsets = np.array([1.0, 2.0, 4.0, -1.0, 0.5]), np.array([0, 3, 5])
+    expected = []
+    for start, stop in ((0, 3), (3, 5)):
+        for i in range(start, stop):
+            others = [r[j] for j in range(start, stop) if j != i]
+            expected.append(r[i] - 0.7 * sum(others) / (len(others) * 0.7 + 0.2))
+    np.testing.assert_allclose(leave_one_out(r, offsets, 0.2, 0.7), expected)
+
+
+def test_the_within_loss_ignores_a_level_that_is_shared_by_a_large_task():
+    u, offsets, rows = np.full(1000, 5.0), np.array([0, 1000]), np.arange(1000)
+    gradient, hessian = within_loss(u, w=1.0, b=1.0).gradient(None, np.zeros(1000), rows, offsets)
+    assert np.abs(gradient).max() < 0.01
+    assert (hessian == 1).all()
+    np.testing.assert_allclose(shrunk_levels(u, offsets, 1.0, 1.0), 5 * 1000 / 1001)
+
+
+def test_jackknife_is_close_to_fitting_without_the_row():
+    rng = np.random.default_rng(0)
+    y, F, offsets = rng.integers(0, 2, 30).astype(float), rng.normal(size=30), np.array([0, 30])
+    o = newton_offsets(y, F, offsets, np.zeros(1), steps=20)
+    others = newton_offsets(y[1:], F[1:], np.array([0, 29]), np.zeros(1), steps=20)
+    jackknife = jackknife_logit(y, F, offsets, o, 1.0)[0]
+    assert jackknife == pytest.approx(F[0] + others[0], abs=0.01)
+
+
+# ------------------------------------------------------------------------------------------------------------ deviation
+
+
+def test_the_deviation_equals_a_gaussian_process():
+    rows, bumps = make_rows(12)
+    query, _ = make_rows(7, seed=5)
+    prior = make_prior(linear=np.array([0.8, 1e-12, 1e-12, 1e-12]), bump=np.array([1.7]))
+    u = np.random.default_rng(2).normal(size=12)
+    mean, variance = one_task(prior, bumps, rows, u, query)
+    kernel = prior.sigma2 * (ConstantKernel(0.8) + ConstantKernel(1.7) * RBF(0.5))
+    reference = GaussianProcessRegressor(kernel, alpha=prior.sigma2, optimizer=None)
+    reference.fit(rows.linear[:, :1].astype(float), u - rows.f_w)
+    expected, std = reference.predict(query.linear[:, :1].astype(float), return_std=True)
+    np.testing.assert_allclose(mean, query.f_w + expected, atol=1e-6)
+    np.testing.assert_allclose(variance, std**2 + prior.sigma2, atol=1e-6)
+
+
+def test_level_and_slope_equal_the_mixed_model_of_statsmodels():
+    sm = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(0)
+    n_tasks, n = 40, 8
+    task, x = np.repeat(np.arange(n_tasks), n), rng.uniform(-2, 2, n_tasks * n)
+    effects = rng.multivariate_normal([0, 0], [[1.0, 0.4], [0.4, 0.6]], n_tasks)
+    y = effects[task, 0] + effects[task, 1] * x + 0.5 * rng.normal(size=len(x))
+    fit = sm.MixedLM(y, np.ones((len(y), 1)), groups=task, exog_re=np.column_stack([np.ones(len(y)), x])).fit()
+    # the learned covariance of level and slope is diag(linear) plus the two directions
+    covariance, noise = np.asarray(fit.cov_re) / fit.scale, fit.scale
+    values, vectors = np.linalg.eigh(covariance - 1e-6 * np.eye(2))
+    slopes = (vectors * np.sqrt(values)).T
+    rows = Rows(np.full(n, fit.fe_params[0]), np.zeros(n), x[:n, None].astype(np.float32), np.zeros((n, 0), np.int16),
+                np.zeros((n, 0), np.uint8))  # fmt: skip
+    prior = Prior(np.full(2, 1e-6), slopes, np.zeros(0), np.zeros(0), 0.0, 1.0, noise)
+    mean, _ = one_task(prior, np.zeros(0, np.int32), rows, y[:n], rows)
+    blup = np.asarray(fit.random_effects[0])
+    np.testing.assert_allclose(mean, fit.fe_params[0] + blup[0] + blup[1] * x[:n], atol=1e-4)
+
+
+def test_laplace_is_close_to_the_exact_integral_on_three_rows():
+    rows, bumps = make_rows(3, n_linear=1)
+    prior = make_prior(n_linear=1, linear=np.array([1.0, 1e-12]), sigma2=1.0)
+    y = np.array([1.0, 0.0, 1.0])
+    query, _ = make_rows(1, n_linear=1, seed=3)
+    mean, variance = one_task(prior, bumps, rows, y, query, classify=True)
+    laplace = special.expit(mean / np.sqrt(1 + np.pi / 8 * variance))[0]
+
+    def joint(level, with_query):
+        logit = rows.f_w + level
+        likelihood = np.prod(np.where(y == 1, special.expit(logit), special.expit(-logit)))
+        prior_density = np.exp(-(level**2) / 2)
+        return likelihood * prior_density * (special.expit(query.f_w[0] + level) if with_query else 1.0)
+
+    exact = integrate.quad(joint, -8, 8, args=(True,))[0] / integrate.quad(joint, -8, 8, args=(False,))[0]
+    assert laplace == pytest.approx(exact, abs=0.01)
+
+
+def test_the_mode_of_two_classes_is_stationary():
+    rows, bumps = make_rows(9, n_linear=1)
+    prior = make_prior(n_linear=1, linear=np.array([2.0, 1e-12]), sigma2=1.0)
+    y = np.array([1.0] * 7 + [0.0] * 2)
+    deviation = adapt_deviation(prior, bumps, rows, y, np.array([0, 9]), True)
+    # for a constant kernel the level is θ Σ alpha, and alpha = y − p there
+    level = optimize.brentq(lambda m: m - 2.0 * (y - special.expit(rows.f_w + m)).sum(), -20, 20)
+    np.testing.assert_allclose(deviation.alpha, y - special.expit(rows.f_w + level), atol=1e-6)
+
+
+def test_level_mixing_forgets_what_x_says_of_the_level_once_it_is_seen():
+    rows, bumps = make_rows(20, f_b=3.0)
+    query, _ = make_rows(1, seed=1, f_b=0.0)
+    u = rows.f_w + 3.0
+    flat = make_prior(linear=np.array([1e-12] * 4), rho=1e-9)
+    mean, _ = one_task(flat, bumps, rows, u, query)
+    assert mean[0] - query.f_w[0] == pytest.approx(3.0 * 20 / 21)
+    mean, _ = one_task(flat._replace(rho=1.0), bumps, rows, u, query)
+    assert mean[0] == pytest.approx(query.f_w[0])
+
+
+# ---------------------------------------------------------------------------------------------------------------- prior
+
+
+@pytest.mark.parametrize("classify", [False, True])
+def test_the_gradient_of_the_prior_is_exact(classify):
+    rng = np.random.default_rng(0)
+    rows, bumps = make_rows(300, f_b=0.2)
+    sizes = np.full(20, 15)
+    tasks = Tasks(np.zeros((300, 1), np.float32), np.zeros(300), offsets_of(sizes), np.arange(20), np.zeros(1, np.int32))
+    target = rng.normal(size=300) + np.repeat(rng.normal(size=20), sizes)
+    target = (target > 0).astype(float) if classify else target
+    features = FeatureMap(*(np.zeros(2) for _ in range(2)), np.arange(1), *(np.zeros(1) for _ in range(2)), np.arange(1), bumps)
+    data = prior_room.gather(rows, target, draw_episodes(tasks, 40, rng), features)
+    start = prior_room._first_guess(features, 0.3, 1.0, rng)
+    objective = prior_room._class_objective if classify else prior_room._number_objective
+    x = prior_room._pack(start)
+    _, gradient = objective(prior_room._unpack(x, start), data)
+    for i in range(len(x) - classify):  # the noise of a logit is fixed
+        step = 1e-5 * np.eye(len(x))[i]
+        high, low = (objective(prior_room._unpack(x + sign * step, start), data)[0] for sign in (1, -1))
+        # for classes the curvature is held fixed, so the gradient is exact in the mode only
+        assert gradient[i] == pytest.approx((high - low) / 2e-5, abs=2e-3 if classify else 1e-7)
+
+
+def test_the_prior_learns_which_column_differs_between_tasks():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(60), 20)
+    X = rng.normal(size=(1200, 3))
+    y = X.sum(axis=1) + 1.5 * rng.normal(size=60)[task] * X[:, 1] + 0.3 * rng.normal(size=1200)
+    meta = MetaRandomForestRegressor(n_effect_trees=20, n_episodes=300, random_state=0).fit(X, y, groups=task)
+    prior = meta.state_.heads[0].prior
+    slopes = prior.linear[3:] + (prior.slopes[:, 3:] ** 2).sum(axis=0)
+    assert slopes[1] > 5 * max(slopes[0], slopes[2])
+
+
+def test_variances_are_found_within_40_percent():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(150), 8)
+    X = rng.normal(size=(1200, 2))
+    y = 2 * X[:, 0] + 1.5 * rng.normal(size=150)[task] + rng.normal(size=1200)
+    info = MetaRandomForestRegressor(n_episodes=100, random_state=0).fit(X, y, groups=task).info_
+    assert info.level_variance == pytest.approx(2.25, rel=0.4)
+    assert info.noise_variance == pytest.approx(1.0, rel=0.4)
+
+
+# ------------------------------------------------------------------------------------------------------- numbers, whole
+
+
+def test_one_giant_task_draws_the_weight_to_the_middle():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(30), 10)
+    y = rng.normal(size=300)
+    wrong, right = y + 1.0, y + 0.01 * rng.normal(size=300)
+    assert blend_weights([wrong, right], y, task, rng)[1] > 0.95
+    giant = np.where(task == 0, 1e4, 0.0)  # the second model misses the giant, which half of the bootstraps hold
+    weight = blend_weights([wrong + 0.3 * giant, right + giant], y, task, rng)[1]
+    assert 0.1 < weight < 0.9
+    assert blend_weights([y], y, task, rng).tolist() == [1.0]
+
+
+def test_a_multiplicative_target_is_modelled_on_a_log_scale():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(60), 15)
+    X = rng.normal(size=(900, 2))
+    y = np.exp(3 + X[:, 0] + 1.5 * rng.normal(size=60)[task] + 0.2 * rng.normal(size=900))
+    meta = MetaRandomForestRegressor(n_episodes=200, random_state=0).fit(X[:750], y[:750], groups=task[:750])
+    assert meta.info_.log_target
+    assert meta.info_.log_weight[-1] > 0.5
+    interval = meta.adapt(X[750:755], y[750:755]).predict_interval(X[755:765])
+    assert (interval[:, 0] >= 0).all()
+
+
+def test_intervals_cover_on_unseen_tasks():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(200), 12)
+    X = rng.normal(size=(2400, 2))
+    y = X[:, 0] * (1 + 0.5 * rng.normal(size=200)[task]) + rng.normal(size=200)[task] + 0.5 * rng.standard_t(4, size=2400)
+    train = task < 100
+    meta = MetaRandomForestRegressor(n_episodes=300, random_state=0).fit(X[train], y[train], groups=task[train])
+    for shots in (0, 2, 6):
+        position = np.tile(np.arange(12), 200)
+        support, query = ~train & (position < shots), ~train & (position >= 6)
+        models = meta.adapt_tasks(X[support], y[support], groups=task[support])
+        interval = models.predict_interval(X[query], coverage=0.9, groups=task[query])
+        inside = (interval[:, 0] <= y[query]) & (y[query] <= interval[:, 1])
+        assert 0.85 < inside.mean() < 0.95
+
+
+def test_support_rows_teach_a_classifier():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(120), 12)
+    X = rng.normal(size=(1440, 2))
+    y = rng.random(1440) < special.expit(X[:, 0] + 2 * rng.normal(size=120)[task])
+    train, position = task < 80, np.tile(np.arange(12), 120)
+    meta = MetaRandomForestClassifier(n_effect_trees=20, n_episodes=200, random_state=0).fit(X[train], y[train], groups=task[train])
+    losses = []
+    for shots in (0, 2, 6):
+        support, query = ~train & (position < shots), ~train & (position >= 6)
+        proba = meta.adapt_tasks(X[support], y[support], groups=task[support]).predict_proba(X[query], groups=task[query])
+        losses.append(-np.log(np.where(y[query], proba[:, 1], proba[:, 0])).mean())
+    assert losses[0] > losses[1] + 0.02
+    assert losses[1] > losses[2] + 0.01
+
+
+def test_the_shares_of_columns_and_support_rows_add_up_to_the_prediction():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(40), 12)
+    X = rng.normal(size=(480, 3))
+    X[rng.random(X.shape) < 0.05] = np.nan
+    y = np.nan_to_num(X[:, 0]) + rng.normal(size=40)[task] + 0.3 * rng.normal(size=480)
+    meta = MetaRandomForestRegressor(n_episodes=200, random_state=0).fit(X, y, groups=task)
+    model = meta.adapt(X[:6], y[:6])
+    why = model.explain(X[6:12])
+    own = why.level + why.scale + why.slopes.sum(axis=1) + why.local
+    scale = meta.state_.scale
+    np.testing.assert_allclose(scale.mean + scale.sd * (why.base + why.shared.sum(axis=1) + own), model.predict(X[6:12]), atol=1e-6)
+    np.testing.assert_allclose(why.support.sum(axis=1), own, atol=1e-9)
+    assert why.exact
