@@ -15,6 +15,13 @@ REFERENCE = Path(__file__).parent / "reference.csv"
 LOG_PANELS = ["txhousing", "birthdays", "flights"]
 """Panels in which one task's scale decides; most of a log target's gain is theirs."""
 CELL = ["panel", "shots"]
+SHORT = {
+    "shrunk-mean": "mean",
+    "task-ridge": "ridge",
+    "lgbm+shift": "shift",
+    "lgbm-taskid": "taskid",
+    "gpboost-slopes": "slopes",
+}
 
 
 def progress(rows: list[dict]) -> str:
@@ -67,8 +74,9 @@ def _table(cells: pd.DataFrame, peers: pd.DataFrame) -> list[str]:
     means = cells.groupby(CELL)[["score", "best", *names]].mean().reset_index()
     means = means.sort_values(CELL, key=lambda column: column.map(order) if column.name == "panel" else column)
     ratio = _ratio(cells, "best").set_index(CELL).ratio
-    width = max(9, *(len(name) + 2 for name in names))
-    lines = [f"{'panel':<14}{'shots':>5}{'ours':>9}{'ratio':>8}" + "".join(f"{name:>{width}}" for name in names)]
+    heads = [SHORT.get(name, name) for name in names]
+    width = max(9, *(len(head) + 2 for head in heads))
+    lines = [f"{'panel':<14}{'shots':>5}{'ours':>9}{'ratio':>8}" + "".join(f"{head:>{width}}" for head in heads)]
     for row in means.to_dict("records"):
         others = "".join(_number(row[name], width, row[name] == row["best"]) for name in names)
         lines.append(

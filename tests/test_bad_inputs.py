@@ -151,7 +151,7 @@ def test_asking(meta, case):
 
 
 def test_a_label_never_seen(classifier):
-    with pytest.raises(UpstairsError, match="'z' in row 1.*none of the classes seen in fit"):
+    with pytest.raises(UpstairsError, match=r"'z' in row 1.*none of the classes seen in fit"):
         classifier.adapt(X[:2], ["a", "z"])
 
 

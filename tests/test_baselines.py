@@ -1,16 +1,17 @@
 """The baselines: their formulas against plain references, and that no fold's model ever saw its tasks."""
 
 import importlib.util
+import itertools
 import warnings
 
 import lightgbm
 import numpy as np
 import pytest
-from every_learner import CLASSIFIERS, REGRESSORS
 from scipy import optimize, special
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from every_learner import CLASSIFIERS, REGRESSORS
 from upstairs.baselines import boosting, crossfit, hierarchical_ridge, mixed_model, pooled_shift, shrunk_mean, task_ridge
 from upstairs.baselines.design import by_column, design_matrix, learn_design
 from upstairs.baselines.levels import shrunk_levels, task_sums, variance_components
@@ -154,7 +155,7 @@ def ragged(sizes=(0, 1, 3, 40, 0, 7), q=5, seed=0):
 
 
 def slices(offsets):
-    return [slice(start, stop) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(offsets)]
 
 
 def test_gaussian_posterior_is_bayes_rule():
@@ -363,7 +364,7 @@ def test_probabilities_are_calibrated_on_new_tasks(name):
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name != "pooled"])
 def test_rows_of_a_task_help(name):
-    data = make_random_slopes(120, 30, slope_sd=0.8, random_state=2)
+    data = make_random_slopes(120, 30, level_sd=2.0, slope_sd=0.8, random_state=2)
     train = data.groups < 80
     meta = clone(REGRESSORS[name]).fit(data.X[train], data.y[train], groups=data.groups[train])
     row = np.arange(len(data.y)) % 30

@@ -289,7 +289,9 @@ def test_support_rows_teach_a_classifier():
     X = rng.normal(size=(1440, 2))
     y = rng.random(1440) < special.expit(X[:, 0] + 2 * rng.normal(size=120)[task])
     train, position = task < 80, np.tile(np.arange(12), 120)
-    meta = MetaRandomForestClassifier(n_effect_trees=20, n_episodes=200, random_state=0).fit(X[train], y[train], groups=task[train])
+    meta = MetaRandomForestClassifier(n_effect_trees=20, n_episodes=200, random_state=0).fit(
+        X[train], y[train], groups=task[train]
+    )
     losses = []
     for shots in (0, 2, 6):
         support, query = ~train & (position < shots), ~train & (position >= 6)
@@ -310,6 +312,8 @@ def test_the_shares_of_columns_and_support_rows_add_up_to_the_prediction():
     why = model.explain(X[6:12])
     own = why.level + why.scale + why.slopes.sum(axis=1) + why.local
     scale = meta.state_.scale
-    np.testing.assert_allclose(scale.mean + scale.sd * (why.base + why.shared.sum(axis=1) + own), model.predict(X[6:12]), atol=1e-6)
+    np.testing.assert_allclose(
+        scale.mean + scale.sd * (why.base + why.shared.sum(axis=1) + own), model.predict(X[6:12]), atol=1e-6
+    )
     np.testing.assert_allclose(why.support.sum(axis=1), own, atol=1e-9)
     assert why.exact

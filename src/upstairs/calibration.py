@@ -14,7 +14,15 @@ from scipy import optimize, special
 from upstairs.prediction import Prediction
 from upstairs.target import Scale, forward
 
-__all__ = ["Calibration", "between_buckets", "identity_calibration", "interval_factor", "learn_intervals", "learn_temperatures", "temper"]
+__all__ = [
+    "Calibration",
+    "between_buckets",
+    "identity_calibration",
+    "interval_factor",
+    "learn_intervals",
+    "learn_temperatures",
+    "temper",
+]
 
 COVERAGES = np.array([0.5, 0.8, 0.9, 0.95])
 

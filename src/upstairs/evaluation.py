@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from upstairs.errors import UpstairsError
-from upstairs.table import read_groups, read_target, row_count
+from upstairs.frames import row_count
+from upstairs.table import read_groups, read_target
 
 __all__ = ["SHOTS", "errors_by_shots", "hold_out_tasks", "metric_of", "take_rows"]
 

@@ -121,8 +121,14 @@ def check_labels(y: np.ndarray, classes: np.ndarray | None = None) -> tuple[np.n
     """Sorted classes [C] and codes [n] (float64) of a classification target; codes among ``classes`` where they are given."""
     missing = np.array([value is None or value != value for value in y.tolist()], dtype=bool)
     _reject_missing(missing)
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise UpstairsError(f"y holds infinity in row {int(np.isinf(y).argmax())}, which is no class. Drop such rows.")
     if classes is None:
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            words = str(error).split(". ")[0]
+            raise UpstairsError(f"{words}: y holds numbers that are no labels. For numbers use a regressor.") from None
         classes = np.unique(y)
         if len(classes) < 2:
             raise UpstairsError(f"y holds one class only, {classes[0]!r}; a classifier needs at least two classes.")

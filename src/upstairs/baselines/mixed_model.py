@@ -10,6 +10,7 @@
 With S_t = D_tᵀD_t and B_t = (Θ^½ S_t Θ^½ + w I)⁻¹, V_t⁻¹ = (I − D_t Θ^½ B_t Θ^½ D_tᵀ) / w: nothing is as long as a task.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +44,7 @@ class Sums(NamedTuple):
 def sums_of(D: np.ndarray, u: np.ndarray, weight: np.ndarray, tasks: Tasks) -> Sums:
     """Sums over the rows D [n, q], u [n] of each task, with weights [n]."""
     rows = np.column_stack([D, u]) * np.sqrt(weight)[:, None]
-    bounds = zip(tasks.offsets[:-1], tasks.offsets[1:], strict=True)
-    products = np.stack([rows[start:stop].T @ rows[start:stop] for start, stop in bounds])
+    products = np.stack([rows[start:stop].T @ rows[start:stop] for start, stop in itertools.pairwise(tasks.offsets)])
     return Sums(products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1], tasks.sizes.astype(float))
 
 

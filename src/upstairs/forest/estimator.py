@@ -78,9 +78,7 @@ class MetaRandomForestRegressor(MetaRegressor):
     learner = LEARNER
     _parameter_constraints = CONSTRAINTS
 
-    def __init__(
-        self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None
-    ):
+    def __init__(self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None):
         self.n_folds = n_folds
         self.n_effect_trees = n_effect_trees
         self.n_episodes = n_episodes
@@ -138,9 +136,7 @@ class MetaRandomForestClassifier(MetaClassifier):
     learner = LEARNER
     _parameter_constraints = CONSTRAINTS
 
-    def __init__(
-        self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None
-    ):
+    def __init__(self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None):
         self.n_folds = n_folds
         self.n_effect_trees = n_effect_trees
         self.n_episodes = n_episodes

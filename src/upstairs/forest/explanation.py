@@ -12,8 +12,8 @@ each component of the kernel gives a term of its own:
 import lightgbm
 import numpy as np
 
-from upstairs.forest.deviation import Deviation
 from upstairs.forest.design import design_matrix
+from upstairs.forest.deviation import Deviation
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, with_constant
 from upstairs.forest.shared_mean import SharedMean
 from upstairs.prediction import Explanation

@@ -136,9 +136,7 @@ def target_of(head: Head, y: np.ndarray, c: int, n_heads: int) -> np.ndarray:
     return forward(head.scale, y)
 
 
-def number_of(
-    head: Head, deviation: Deviation, mean: np.ndarray, variance: np.ndarray, offsets: np.ndarray
-) -> Prediction:
+def number_of(head: Head, deviation: Deviation, mean: np.ndarray, variance: np.ndarray, offsets: np.ndarray) -> Prediction:
     """Student's t of query rows: scale² = κ v (ν + Q/κ) / (ν + s) with ν + s degrees of freedom; Gaussian where s = 0."""
     s = np.diff(deviation.offsets)
     if np.isinf(head.nu):

@@ -5,8 +5,9 @@
 
 The linear features l are the shared mean's two parts f̃_w and f̃_b, then numbers: standardised, clipped to their meta-train
 range and to ±4, 0 where missing. Categories (missing is a category of its own) and numbers take part if they vary within at
-least a tenth of the tasks. Level and slopes vary on their own and, along two learned directions a, together; the bumps (length ½) only where a number has more than two values. All θ are relative to the noise
-variance σ², so that K + I is never singular.
+least a tenth of the tasks. Level and slopes vary on their own and, along two learned directions a, together; the bumps (length
+½) are there only where a number has more than two values. All θ are relative to the noise variance σ², so that K + I is never
+singular.
 """
 
 from typing import NamedTuple

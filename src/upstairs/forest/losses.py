@@ -11,7 +11,15 @@ from scipy.special import expit
 from upstairs.forest.boosting import Loss
 from upstairs.forest.levels import leave_one_out, shrunk_levels, task_sums
 
-__all__ = ["jackknife_logit", "log_loss", "newton_offsets", "pooled_class_loss", "pooled_loss", "within_class_loss", "within_loss"]
+__all__ = [
+    "jackknife_logit",
+    "log_loss",
+    "newton_offsets",
+    "pooled_class_loss",
+    "pooled_loss",
+    "within_class_loss",
+    "within_loss",
+]
 
 
 def within_loss(u: np.ndarray, w: float, b: float) -> Loss:

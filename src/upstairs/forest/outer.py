@@ -1,9 +1,9 @@
 """Outer learning of the meta random forest: many tasks -> the state that one task adapts from.
 
 In order, for y and, where that makes sense, for log y: the shared mean by folds of tasks; task-effect trees on what it leaves;
-the features in which tasks differ; the prior of the deviation on episodes; Student's t on fresh ones. Then the heads are blended
-and calibrated on held-out predictions. Everything after the shared mean is learned from out-of-task residuals, since in-task
-ones are too small and the prior would come out too tight.
+the features in which tasks differ; the prior of the deviation on episodes; Student's t on fresh ones. Then the heads are
+blended and calibrated on held-out predictions. Everything after the shared mean is learned from out-of-task residuals, since
+in-task ones are too small and the prior would come out too tight.
 """
 
 from typing import NamedTuple
@@ -97,9 +97,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     )
 
 
-def _learn_numbers(
-    tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
-) -> list[Trained]:
+def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
     """A head for y, and one for log y where that makes sense."""
     trained = []
     for scale in (identity_scale(tasks.y), log_scale(tasks.y)):
@@ -115,9 +113,7 @@ def _learn_numbers(
     return trained
 
 
-def _learn_classes(
-    tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
-) -> list[Trained]:
+def _learn_classes(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
     """A head for two classes, or one for each."""
     trained = []
     for c in [1] if n_classes == 2 else range(n_classes):

@@ -12,7 +12,7 @@ and the parameters minimise, over buckets b of support size with errors e of the
 
     L = mean_b [ 0.7·½ log MSE_b + 0.3·½ mean(log v + e²/v) ] + penalty
 
-(for two classes: the mean log loss at sigmoid(μ / √(1 + π v / 8)), with σ² = 1 and the Laplace posterior of `upstairs.gaussian`)
+(for two classes: the mean log loss at sigmoid(μ / √(1 + π v / 8)), with σ² = 1 and the posterior of `upstairs.gaussian`)
 by L-BFGS-B with the exact gradient. With g = ∂L/∂μ_q, h = σ² ∂L/∂v_q, α_q = A⁻¹[residual of q] and B = A⁻¹ K_Sq,
 
     ∂L/∂k_iq = Σ_q g α_i − 2 h B_i,    ∂L/∂k_ij = Σ_q h B_i B_j − g B_j α_i,    ∂L/∂k_qq = h.

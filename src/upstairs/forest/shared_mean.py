@@ -76,7 +76,10 @@ def learn_shared_mean(
         within, pooled = (lambda start: within_class_loss(u)), pooled_class_loss(u)
     else:
         coef = np.stack([_gls_ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
-        within, pooled = (lambda start: within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))), pooled_loss(u)
+        within, pooled = (
+            (lambda start: within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))),
+            pooled_loss(u),
+        )
     zero, linear = np.zeros((len(folds), len(u))), coef @ D.T
     leaves = _choose_leaves(folds, zero, within(zero), seed, learning_rate)
     starts = [linear if is_linear else zero for is_linear, _ in MEMBERS]

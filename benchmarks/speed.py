@@ -1,0 +1,131 @@
+"""How fast, and with how much memory?
+
+    python benchmarks/speed.py --learner forest
+
+1. Fit: CPU seconds on real panels over those of the pooled LightGBM baseline (tuned on folds of tasks), in this very run.
+2. One task through the public API: adapt to 10 rows and predict 10, in milliseconds (median).
+3. Many tasks: adapt_tasks + predict of 100,000 tasks of 10 + 10 rows over one LightGBM model's predict of the same query rows.
+4. Memory: by how much a fit of a table of numbers raises the process's peak, over the table's size.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pandas as pd
+
+from learners import add_learner_arguments, label_of, make_learner, warm_up
+from panels import PANELS, QUICK_PANELS, load, split
+from tables import show, write
+from upstairs.datasets import make_random_slopes
+from upstairs.learners import learner_class
+
+ROWS, COLUMNS = 10, 6
+MOST_TIMES, MOST_SECONDS, SHORT = 6, 2.0, 0.3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_learner_arguments(parser)
+    parser.add_argument("--panels", nargs="*", choices=PANELS, default=QUICK_PANELS, metavar="PANEL")
+    parser.add_argument("--tasks", type=int, default=100_000, help="of part 3; default: %(default)s")
+    parser.add_argument("--rows", type=int, default=200_000, help="of part 4, of 20 columns; default: %(default)s")
+    args = parser.parse_args()
+    for kind in ("regression", "classification"):
+        warm_up(args, kind)
+    print(label_of(args))
+    if args.panels:
+        table = _fit_times(args)
+        show("1. Fit, CPU seconds", table, 2)
+        write(args, "speed", table)
+    meta = _fitted(args)
+    print(f"\n2. One task of 10 + 10 rows: {_one_task_ms(meta, pd.DataFrame):.2f} ms (DataFrame), ", end="")
+    print(f"{_one_task_ms(meta, np.asarray):.2f} ms (ndarray)")
+    ours, pooled = _many_tasks_s(meta, args.tasks)
+    print(f"3. {args.tasks:,} tasks: {ours:.2f} s, LightGBM {pooled:.2f} s, ratio {ours / pooled:.1f}")
+    growth, size = _in_a_process_of_its_own(_fit_memory, args)
+    print(f"4. {args.rows:,} × 20 numbers of {size / 1e6:.0f} MB: a fit adds {growth / 1e6:.0f} MB, {growth / size:.1f} ×")
+
+
+def _fit_times(args: argparse.Namespace) -> pd.DataFrame:
+    rows = []
+    for name in args.panels:
+        panel = load(name)
+        train, _ = split(panel, 0)
+        X, y, task = panel.X[train].reset_index(drop=True), panel.y[train], panel.task[train]
+        pooled = learner_class("pooled", panel.kind == "classification")(random_state=0)
+        ours, theirs = (_cpu_s(meta.fit, X, y, groups=task) for meta in (make_learner(args, panel.kind), pooled))
+        limit = MOST_SECONDS if theirs < SHORT else MOST_TIMES * theirs
+        rows.append(
+            {"panel": name, "ours": ours, "pooled": theirs, "ratio": ours / theirs, "limit": limit, "kept": ours <= limit}
+        )
+    return pd.DataFrame(rows).set_index("panel")
+
+
+def _fitted(args: argparse.Namespace):
+    X, y, groups, _ = make_random_slopes(200, 30, COLUMNS, random_state=0)
+    return make_learner(args, "regression").fit(X, y, groups=groups)
+
+
+def _one_task_ms(meta, table, repeats: int = 100) -> float:
+    X, y, _, _ = make_random_slopes(1, 2 * ROWS, COLUMNS, random_state=1)
+    support, query, y_support = table(X[:ROWS]), table(X[ROWS:]), y[:ROWS]
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        meta.adapt(support, y_support).predict(query)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _many_tasks_s(meta, n_tasks: int) -> tuple[float, float]:
+    """CPU seconds of ours, and of one LightGBM model with early stopping, on the query rows of all tasks."""
+    X, y, groups, _ = make_random_slopes(n_tasks, 2 * ROWS, COLUMNS, random_state=2)
+    support = np.arange(len(y)) % (2 * ROWS) < ROWS
+    known, y_known, _, _ = make_random_slopes(200, 30, COLUMNS, random_state=0)
+    params = {"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 20}
+    whole = lightgbm.Dataset(known, y_known, params=params, free_raw_data=False)
+    late = np.arange(len(known)) >= 0.8 * len(known)
+    seen, unseen = (whole.subset(np.flatnonzero(rows)) for rows in (~late, late))
+    booster = lightgbm.train(params, seen, 1000, [unseen], callbacks=[lightgbm.early_stopping(40, verbose=False)])
+
+    def ours() -> None:
+        models = meta.adapt_tasks(X[support], y[support], groups=groups[support])
+        models.predict(X[~support], groups=groups[~support])
+
+    return _cpu_s(ours), _cpu_s(booster.predict, X[~support], num_threads=1)
+
+
+def _fit_memory(args: argparse.Namespace, answer) -> None:
+    warm_up(args, "regression")
+    X, y, groups, _ = make_random_slopes(args.rows // 50, 50, 20, random_state=0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * resource.getpagesize()
+    make_learner(args, "regression").fit(X, y, groups=groups)
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer.put((max(peak - before, 0), X.nbytes + y.nbytes))
+
+
+def _in_a_process_of_its_own(function, args: argparse.Namespace):
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=function, args=(args, answer))
+    process.start()
+    result = answer.get()
+    process.join()
+    return result
+
+
+def _cpu_s(work, *args, **kwargs) -> float:
+    start = time.process_time()
+    work(*args, **kwargs)
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    main()
