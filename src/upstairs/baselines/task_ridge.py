@@ -120,12 +120,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     A = design_matrix(state.design, support.X) * state.prior_sd
     if state.scale is not None:
         b = (forward(state.scale, support.y) - base[task, 0]) / np.sqrt(state.noise)
-        return Adapted(
-            base, np.atleast_1d(shots > 1), (gaussian_posterior(A / np.sqrt(state.noise), b, support.offsets),), shots
-        )
+        return Adapted(base, shots > 1, (gaussian_posterior(A / np.sqrt(state.noise), b, support.offsets),), shots)
     Y = binary_targets(support.y, base.shape[1])
     counts = task_sums(Y, task, support.n_tasks)
-    able = ((counts > 0) & (counts < shots[:, None])).any(axis=1)
+    able = ((counts > 0) & (counts < shots[:, None])).max(axis=1)
     posteriors = (logistic_posterior(A, y, f, support.offsets) for y, f in zip(Y.T, base[task].T, strict=True))
     return Adapted(base, able, tuple(posteriors), shots)
 
