@@ -43,10 +43,9 @@ def main() -> None:
         table = _fit_times(args)
         show("1. Fit, CPU seconds", table, 2)
         write(args, "speed", table)
-    meta = _fitted(args)
-    print(f"\n2. One task of 10 + 10 rows: {_one_task_ms(meta, pd.DataFrame):.2f} ms (DataFrame), ", end="")
-    print(f"{_one_task_ms(meta, np.asarray):.2f} ms (ndarray)")
-    ours, pooled = _many_tasks_s(meta, args.tasks)
+    framed, plain = (_one_task_ms(args, table) for table in (_framed, np.asarray))
+    print(f"\n2. One task of 10 + 10 rows: {framed:.2f} ms as a DataFrame, {plain:.2f} ms as an ndarray")
+    ours, pooled = _many_tasks_s(args)
     print(f"3. {args.tasks:,} tasks: {ours:.2f} s, LightGBM {pooled:.2f} s, ratio {ours / pooled:.1f}")
     growth, size = _in_a_process_of_its_own(_fit_memory, args)
     print(f"4. {args.rows:,} × 20 numbers of {size / 1e6:.0f} MB: a fit adds {growth / 1e6:.0f} MB, {growth / size:.1f} ×")
@@ -67,14 +66,14 @@ def _fit_times(args: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("panel")
 
 
-def _fitted(args: argparse.Namespace):
-    X, y, groups, _ = make_random_slopes(200, 30, COLUMNS, random_state=0)
-    return make_learner(args, "regression").fit(X, y, groups=groups)
+def _framed(X: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(X, columns=list("abcdef"))
 
 
-def _one_task_ms(meta, table, repeats: int = 100) -> float:
-    X, y, _, _ = make_random_slopes(1, 2 * ROWS, COLUMNS, random_state=1)
-    support, query, y_support = table(X[:ROWS]), table(X[ROWS:]), y[:ROWS]
+def _one_task_ms(args: argparse.Namespace, table, repeats: int = 200) -> float:
+    X, y, groups, _ = make_random_slopes(200, 2 * ROWS, COLUMNS, random_state=0)
+    meta = make_learner(args, "regression").fit(table(X), y, groups=groups)
+    support, query, y_support = table(X[:ROWS]), table(X[ROWS : 2 * ROWS]), y[:ROWS]
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -83,22 +82,23 @@ def _one_task_ms(meta, table, repeats: int = 100) -> float:
     return statistics.median(times)
 
 
-def _many_tasks_s(meta, n_tasks: int) -> tuple[float, float]:
+def _many_tasks_s(args: argparse.Namespace) -> tuple[float, float]:
     """CPU seconds of ours, and of one LightGBM model with early stopping, on the query rows of all tasks."""
-    X, y, groups, _ = make_random_slopes(n_tasks, 2 * ROWS, COLUMNS, random_state=2)
-    support = np.arange(len(y)) % (2 * ROWS) < ROWS
-    known, y_known, _, _ = make_random_slopes(200, 30, COLUMNS, random_state=0)
+    X, y, groups, _ = make_random_slopes(200 + args.tasks, 2 * ROWS, COLUMNS, random_state=0)
+    row, train = np.arange(len(y)) % (2 * ROWS), groups < 200
+    support, query = ~train & (row < ROWS), ~train & (row >= ROWS)
+    meta = make_learner(args, "regression").fit(X[train], y[train], groups=groups[train])
     params = {"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 20}
-    whole = lightgbm.Dataset(known, y_known, params=params, free_raw_data=False)
-    late = np.arange(len(known)) >= 0.8 * len(known)
+    whole = lightgbm.Dataset(X[train], y[train], params=params, free_raw_data=False)
+    late = groups[train] >= 160
     seen, unseen = (whole.subset(np.flatnonzero(rows)) for rows in (~late, late))
     booster = lightgbm.train(params, seen, 1000, [unseen], callbacks=[lightgbm.early_stopping(40, verbose=False)])
 
     def ours() -> None:
         models = meta.adapt_tasks(X[support], y[support], groups=groups[support])
-        models.predict(X[~support], groups=groups[~support])
+        models.predict(X[query], groups=groups[query])
 
-    return _cpu_s(ours), _cpu_s(booster.predict, X[~support], num_threads=1)
+    return _cpu_s(ours), _cpu_s(booster.predict, X[query], num_threads=1)
 
 
 def _fit_memory(args: argparse.Namespace, answer) -> None:

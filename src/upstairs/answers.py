@@ -12,7 +12,7 @@ import numpy as np
 from upstairs.calibration import interval_factor
 from upstairs.errors import UpstairsError
 from upstairs.frames import answer
-from upstairs.prediction import ClassPrediction, Prediction, quantile
+from upstairs.prediction import quantile
 
 __all__ = ["Answers", "AnswersClasses", "AnswersNumbers"]
 
@@ -21,14 +21,11 @@ class Answers(abc.ABC):
     """The public ways to ask, once for meta-models, adapted models and adapted tasks."""
 
     @abc.abstractmethod
-    def _ask(self, X: Any, groups: Any) -> tuple[Any, Prediction | ClassPrediction, np.ndarray]:
-        """The fitted meta-model, its prediction for each row of X, and the support rows [n] behind each."""
+    def _ask(self, X: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
+        """The fitted meta-model, its (Class)Prediction for each row of X, and the support rows [n] behind each."""
 
 
 class AnswersNumbers(Answers):
-    @abc.abstractmethod
-    def _ask(self, X: Any, groups: Any) -> tuple[Any, Prediction, np.ndarray]: ...
-
     def predict(self, X, groups=None, return_std: bool = False):
         """Predict the mean of y.
 
@@ -97,9 +94,6 @@ class AnswersNumbers(Answers):
 
 
 class AnswersClasses(Answers):
-    @abc.abstractmethod
-    def _ask(self, X: Any, groups: Any) -> tuple[Any, ClassPrediction, np.ndarray]: ...
-
     def predict(self, X, groups=None):
         """Predict the most probable class.
 
