@@ -6,7 +6,8 @@
 
 nmse = squared error / squares about the meta-train mean, over all query rows of all unseen tasks; log loss per query row. All
 numbers come through the public API; every unseen task of a shot count is adapted to in one call of `adapt_tasks`, which equals
-one by one by contract (``--one-by-one`` checks it). Results are rows of results/raw/<label>.csv; `report.py` reads them.
+one by one by contract (``--one-by-one`` checks it). Results are rows of results/raw/; `report.py` reads them, and what it says
+of all panels is kept as results/battery-<label>.txt.
 """
 
 import argparse
@@ -43,7 +44,10 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
         _run(args, path)
-    print(report.text(label, pd.read_csv(path), args.against, path.parent, args.panels, args.shots, args.seeds))
+    text = report.text(label, pd.read_csv(path), args.against, path.parent, args.panels, args.shots, args.seeds)
+    print(text)
+    if args.panels == PANELS and args.against is None:
+        (RAW.parent / f"battery-{label}.txt").write_text(text + "\n")
 
 
 def _run(args: argparse.Namespace, path: Path) -> None:

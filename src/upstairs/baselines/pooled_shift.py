@@ -17,9 +17,9 @@ from sklearn.utils._param_validation import Interval
 
 from upstairs.baselines.boosting import Boosters, contributions, held_out_scores, learn_boosters, scores
 from upstairs.baselines.crossfit import HeldOut, deal_folds, fold_weights, held_out_calibration, held_out_log_loss
-from upstairs.baselines.levels import shrunk_levels, task_sums, variance_components
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
+from upstairs.levels import shrunk_levels, task_sums, variance_components
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks
@@ -94,7 +94,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         state = _choose_level(State(boosters, 1.0, 1.0, known_fold, None, None), held_out)
     else:
         r = target - held_out_scores(boosters, tasks, fold)[:, 0]
-        state = State(boosters, *variance_components(r, tasks.task_of_row, tasks.n_tasks), known_fold, scale, None)
+        state = State(boosters, *variance_components(r, tasks.offsets), known_fold, scale, None)
     state = state._replace(calibration=held_out_calibration(adapt, predict, state, held_out))
     unit = 1.0 if scale is None else scale.sd**2
     return state, Info(rounds, state.noise * unit, state.level * unit)
@@ -105,10 +105,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     weights, task = fold_weights(fold, len(state.boosters.text)), support.task_of_row
     f = scores(state.boosters, support.X, weights[task])
     if state.scale is None:
-        level, pull = _shift_logits(_all_logits(f), support.y.astype(int), task, support.n_tasks, state.level)
+        level, pull = _shift_logits(_all_logits(f), support.y.astype(int), support.offsets, state.level)
         return Adapted(weights, level, np.zeros(support.n_tasks), support.sizes, pull)
     r = forward(state.scale, support.y)[:, None] - f
-    level, variance = shrunk_levels(r, task, support.sizes, state.noise, state.level)
+    level, variance = shrunk_levels(r, support.offsets, state.noise, state.level)
     pull = state.level * r / (support.sizes * state.level + state.noise)[task, None]
     return Adapted(weights, level, variance, support.sizes, pull)
 
@@ -225,17 +225,15 @@ def _all_logits(f: np.ndarray) -> np.ndarray:
     return np.column_stack([np.zeros(len(f)), f]) if f.shape[1] == 1 else f
 
 
-def _shift_logits(
-    logits: np.ndarray, codes: np.ndarray, task: np.ndarray, n_tasks: int, b: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _shift_logits(logits: np.ndarray, codes: np.ndarray, offsets: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
     """Shifts [T, C] at the mode of their posterior, and b (Y − P) [n, C] by row, which sum to them there."""
-    n_classes = logits.shape[1]
-    Y, shift = np.eye(n_classes)[codes], np.zeros((n_tasks, n_classes))
+    n_classes, task = logits.shape[1], np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    Y, shift = np.eye(n_classes)[codes], np.zeros((len(offsets) - 1, n_classes))
     for _ in range(N_STEPS):
         P = special.softmax(logits + shift[task], axis=1)
-        gradient = task_sums(Y - P, task, n_tasks) - shift / b
-        outer = task_sums((P[:, :, None] * P[:, None]).reshape(-1, n_classes**2), task, n_tasks)
-        hessian = outer.reshape(-1, n_classes, n_classes) - np.eye(n_classes) * (task_sums(P, task, n_tasks)[:, None] + 1 / b)
+        gradient = task_sums(Y - P, offsets) - shift / b
+        outer = task_sums((P[:, :, None] * P[:, None]).reshape(-1, n_classes**2), offsets)
+        hessian = outer.reshape(-1, n_classes, n_classes) - np.eye(n_classes) * (task_sums(P, offsets)[:, None] + 1 / b)
         step = -np.linalg.solve(hessian, gradient[..., None])[..., 0]
         shift += step * np.minimum(1, LONGEST_STEP / np.maximum(np.abs(step).max(axis=1), LONGEST_STEP))[:, None]
     return shift, b * (Y - special.softmax(logits + shift[task], axis=1))

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import special
 
 from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration
-from upstairs.baselines.levels import shrunk_levels, task_sums, variance_components
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
+from upstairs.levels import shrunk_levels, task_sums, variance_components
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks
@@ -96,7 +96,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     """Shrink each task's mean residual."""
     base = fold_weights(fold, len(state.center)) @ state.center
     r = _outputs(state.scale, base.shape[1], support.y) - base[support.task_of_row]
-    level, variance = shrunk_levels(r, support.task_of_row, support.sizes, state.noise, state.level)
+    level, variance = shrunk_levels(r, support.offsets, state.noise, state.level)
     pull = state.level * r / (support.sizes * state.level + state.noise)[support.task_of_row, None]
     return Adapted(base, level, variance, support.sizes, pull)
 
@@ -223,14 +223,14 @@ def _outputs(scale: Scale | None, n_classes: int, y: np.ndarray) -> np.ndarray:
 
 
 def _variances(r: np.ndarray, tasks: Tasks) -> tuple[float, float]:
-    parts = [variance_components(column, tasks.task_of_row, tasks.n_tasks) for column in r.T]
+    parts = [variance_components(column, tasks.offsets) for column in r.T]
     return sum(w for w, _ in parts), sum(b for _, b in parts)
 
 
 def _population_means(Y: np.ndarray, tasks: Tasks, fold: np.ndarray, w: float, b: float) -> np.ndarray:
     """Mean [K, m] over the tasks outside each fold, a task weighing 1 / (b + w / n_t)."""
     weight = 1 / (b + w / tasks.sizes)
-    means = task_sums(Y, tasks.task_of_row, tasks.n_tasks) / tasks.sizes[:, None]
+    means = task_sums(Y, tasks.offsets) / tasks.sizes[:, None]
     outside = weight * (fold != np.arange(fold.max() + 1)[:, None])
     return outside @ means / outside.sum(axis=1, keepdims=True)
 

@@ -15,8 +15,6 @@ from scipy import special
 from sklearn.utils._param_validation import Interval
 
 from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration
-from upstairs.baselines.design import Design, by_column, design_matrix, learn_design
-from upstairs.baselines.levels import task_sums, variance_components
 from upstairs.baselines.posterior import (
     Posterior,
     binary_targets,
@@ -29,6 +27,8 @@ from upstairs.baselines.posterior import (
 )
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
+from upstairs.design import Design, by_column, design_matrix, learn_design
+from upstairs.levels import task_sums, variance_components
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks
@@ -96,7 +96,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     held_out, known_fold = deal_folds(tasks, rng)
     tasks, fold, _ = held_out
     scale = None if n_classes else identity_scale(tasks.y)
-    w, b = (1.0, 1.0) if n_classes else variance_components(forward(scale, tasks.y), tasks.task_of_row, tasks.n_tasks)
+    w, b = (1.0, 1.0) if n_classes else variance_components(forward(scale, tasks.y), tasks.offsets)
     outside = fold[tasks.task_of_row] != np.arange(fold.max() + 1)[:, None]
     if n_classes:
         center = special.logit(
@@ -122,7 +122,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         b = (forward(state.scale, support.y) - base[task, 0]) / np.sqrt(state.noise)
         return Adapted(base, shots > 1, (gaussian_posterior(A / np.sqrt(state.noise), b, support.offsets),), shots)
     Y = binary_targets(support.y, base.shape[1])
-    counts = task_sums(Y, task, support.n_tasks)
+    counts = task_sums(Y, support.offsets)
     able = ((counts > 0) & (counts < shots[:, None])).max(axis=1)
     posteriors = (logistic_posterior(A, y, f, support.offsets) for y, f in zip(Y.T, base[task].T, strict=True))
     return Adapted(base, able, tuple(posteriors), shots)

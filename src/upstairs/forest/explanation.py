@@ -12,7 +12,7 @@ each component of the kernel gives a term of its own:
 import lightgbm
 import numpy as np
 
-from upstairs.forest.design import design_matrix
+from upstairs.design import design_matrix
 from upstairs.forest.deviation import Deviation
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, with_constant
 from upstairs.forest.shared_mean import SharedMean

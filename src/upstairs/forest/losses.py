@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from upstairs.forest.boosting import Loss
-from upstairs.forest.levels import leave_one_out, shrunk_levels, task_sums
+from upstairs.levels import leave_one_out, shrunk_levels, task_sums
 
 __all__ = [
     "jackknife_logit",
@@ -27,7 +27,8 @@ def within_loss(u: np.ndarray, w: float, b: float) -> Loss:
 
     def gradient(_, F, rows, offsets):
         r = u[rows] - F
-        return shrunk_levels(r, offsets, w, b) - r, np.ones(len(r))
+        level, _ = shrunk_levels(r, offsets, w, b)
+        return np.repeat(level, np.diff(offsets)) - r, np.ones(len(r))
 
     def held_out(_, F, rows, offsets):
         return float((leave_one_out(u[rows] - F, offsets, w, b) ** 2).mean())

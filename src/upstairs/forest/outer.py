@@ -20,11 +20,11 @@ from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviat
 from upstairs.forest.effects import grow_effect_trees
 from upstairs.forest.inner import Head, State, class_log_proba, number_of
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
-from upstairs.forest.levels import leave_one_out, variance_components
 from upstairs.forest.losses import jackknife_logit, newton_offsets
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.forest.trees import leaf_of
+from upstairs.levels import leave_one_out, variance_components
 from upstairs.prediction import log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks

@@ -15,9 +15,8 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit
 
+from upstairs.design import Design, design_matrix, learn_design
 from upstairs.forest.boosting import Fold, Loss, boost
-from upstairs.forest.design import Design, design_matrix, learn_design
-from upstairs.forest.levels import variance_components
 from upstairs.forest.losses import (
     newton_offsets,
     pooled_class_loss,
@@ -26,6 +25,7 @@ from upstairs.forest.losses import (
     within_loss,
 )
 from upstairs.forest.trees import Booster, Trees, flatten, sum_of
+from upstairs.levels import variance_components
 from upstairs.tasks import Tasks
 
 __all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
