@@ -254,18 +254,11 @@ def test_a_group_column_of_one_task_is_a_mistake():
 EXPECTED_FAILURES = {
     "check_dataframe_column_names_consistency": "columns may come in another order: they are found by name",
 }
-ZERO_SHOT_IS_A_MEAN = {
-    "check_regressors_train": "without support rows it predicts the population's mean, and fit's rows are no support",
-    "check_classifiers_train": "without support rows it predicts the population's frequencies, and fit's rows are no support",
-}
-
-
-def expected_failures(estimator):
-    no_columns = type(estimator).__name__.startswith(("ShrunkMean", "TaskRidge"))
-    return EXPECTED_FAILURES | (ZERO_SHOT_IS_A_MEAN if no_columns else {})
 
 
 @pytest.mark.slow
-@parametrize_with_checks([*REGRESSORS.values(), *CLASSIFIERS.values()], expected_failed_checks=expected_failures)
+@parametrize_with_checks(
+    [*REGRESSORS.values(), *CLASSIFIERS.values()], expected_failed_checks=lambda estimator: EXPECTED_FAILURES
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
