@@ -8,6 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
 from upstairs.forest.blending import blend_weights
@@ -317,3 +318,15 @@ def test_the_shares_of_columns_and_support_rows_add_up_to_the_prediction():
     )
     np.testing.assert_allclose(why.support.sum(axis=1), own, atol=1e-9)
     assert why.exact
+
+
+def test_skewed_columns_come_on_a_log_scale_where_the_target_does():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.exp(rng.normal(size=300)), rng.normal(size=300)]).astype(np.float32)
+    tasks = Tasks(X, np.zeros(300), np.array([0, 300]), np.arange(1), np.zeros(2, np.int32))
+    assert len(learn_design(tasks).logs) == 0
+    design = learn_design(tasks, logs=True)
+    assert design.logs.tolist() == [0]
+    log = design_matrix(design, X)[:, -1]
+    assert np.corrcoef(log, np.log(X[:, 0]))[0, 1] > 0.98
+    assert np.isfinite(design_matrix(design, np.array([[np.nan, np.nan], [-50, 0]], np.float32))).all()

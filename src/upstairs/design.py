@@ -25,6 +25,10 @@ class Design(NamedTuple):
         Columns that get a flag for missing values.
     category, level : int32 [c]
         Column and code of each one-hot column.
+    logs : int32 [d]
+        Skewed columns that come a second time, on a log scale from the low end of their range.
+    curve : float64 [4, d]
+        Low end, shift, and the mean and standard deviation of log(x − low + shift).
     """
 
     numbers: np.ndarray
@@ -33,15 +37,17 @@ class Design(NamedTuple):
     missing: np.ndarray
     category: np.ndarray
     level: np.ndarray
+    logs: np.ndarray
+    curve: np.ndarray
 
     @property
     def column(self) -> np.ndarray:
         """The column of X behind each column of the design but the first, [q - 1]."""
-        return np.concatenate([self.numbers, self.missing, self.category])
+        return np.concatenate([self.numbers, self.missing, self.category, self.logs])
 
 
-def learn_design(tasks: Tasks) -> Design:
-    """Choose the columns on meta-train rows."""
+def learn_design(tasks: Tasks, logs: bool = False) -> Design:
+    """Choose the columns on meta-train rows; with ``logs``, skewed ones come on a log scale as well."""
     X, is_number = tasks.X, tasks.levels == 0
     missing = np.isnan(X)
     share = missing.mean(axis=0)
@@ -62,20 +68,36 @@ def learn_design(tasks: Tasks) -> Design:
         np.flatnonzero((share > FEWEST_MISSING) & (share < 1)).astype(np.int32),
         np.array(category, np.int32),
         np.array(level, np.int32),
+        *_learn_logs(seen, low, high, numbers if logs else numbers[:0]),
     )
 
 
 def design_matrix(design: Design, X: np.ndarray) -> np.ndarray:
     """D, float64 [n, q = 1 + a + b + c], for rows X float32 [n, p]; a missing number is at its mean."""
     a, b = len(design.numbers), len(design.missing)
-    D = np.empty((len(X), 1 + a + b + len(design.category)))
+    c, d = len(design.category), len(design.logs)
+    D = np.empty((len(X), 1 + a + b + c + d))
     D[:, 0] = 1
     D[:, 1 : 1 + a] = np.nan_to_num(np.clip(X[:, design.numbers], design.low, design.high))
     D[:, 1 + a : 1 + a + b] = np.isnan(X[:, design.missing])
-    D[:, 1 + a + b :] = X[:, design.category] == design.level
+    D[:, 1 + a + b : 1 + a + b + c] = X[:, design.category] == design.level
+    if d:
+        low, shift, mean, sd = design.curve
+        log = np.log(np.maximum(np.nan_to_num(X[:, design.logs]) - low, 0) + shift)
+        D[:, 1 + a + b + c :] = np.clip((log - mean) / sd, -FARTHEST, FARTHEST)
     return D
 
 
 def by_column(design: Design, terms: np.ndarray, n_columns: int) -> np.ndarray:
     """Sums [n, p] of the terms [n, q] of a linear prediction by the column of X behind each; the first term is nobody's."""
     return terms[:, 1:] @ (design.column[:, None] == np.arange(n_columns))
+
+
+def _learn_logs(seen: np.ndarray, low: np.ndarray, high: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the numbers are skewed, and their log curves; the shift keeps the lowest hundredth from deciding the slope."""
+    x = np.clip(seen[:, numbers], low[numbers], high[numbers]).astype(np.float64)
+    skewed = ((x - x.mean(axis=0)) ** 3).mean(axis=0) > x.std(axis=0) ** 3
+    x, bottom = x[:, skewed], low[numbers][skewed].astype(np.float64)
+    shift = np.maximum(np.quantile(x - bottom, 0.01, axis=0), 1e-3) if x.size else np.empty(0)
+    log = np.log(x - bottom + shift)
+    return numbers[skewed].astype(np.int32), np.stack([bottom, shift, log.mean(axis=0), np.maximum(log.std(axis=0), 1e-6)])

@@ -103,6 +103,7 @@ class Columns:
         Z = np.empty((table.n_rows, len(self.features)), np.float32)
         numeric = table.numeric()
         plain = [i for i, column in enumerate(self.columns) if column.kind == "number" and numeric[where[i]]]
+        plain.sort(key=where.__getitem__)  # in the order of the table: all of its columns are then the table itself, uncopied
         step = max(1, BLOCK // max(1, table.n_rows))
         for some in (plain[k : k + step] for k in range(0, len(plain), step)):
             at = self._starts[some]

@@ -2,12 +2,12 @@
 
     numbers    b_i = a_iᵀβ + ε_i,   β ~ N(0, I),   ε_i ~ N(0, 1)
                mean = Aᵀ(AAᵀ + I)⁻¹b = Σ_i α_i a_i,   covariance = I − FᵀF with F = L⁻¹A,   LLᵀ = AAᵀ + I
-    two classes    P(y_i = 1) = σ(f_i + a_iᵀβ): the same with the working response of Newton's method (Laplace)
-               b_i = √W_i (a_iᵀβ + (y_i − p_i) / W_i),   A_i = √W_i a_i,   and α = y − p at the mode
+    two classes    P(y_i = 1) = σ(f_i + a_iᵀβ): mean = Σ_i α_i a_i at the mode, with α = y − p (Newton's method), and the same
+               covariance with rows √(p_i (1 − p_i)) a_i (Laplace)
 
 Callers scale their rows so that the prior is N(0, I) and the noise is 1. Tasks are padded to a few sizes and solved batch by
-batch; a row of padding is zero and so decouples exactly. A support of more rows than weights is first reduced by QR, so a task
-costs O(s³) for few rows and O(s) for many.
+batch; a row of padding is zero and so decouples exactly. A support of more rows than weights is solved in the space of weights,
+by the eigenvalues of AᵀA: a task costs O(s³) for few rows and O(s) for many.
 """
 
 from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def moments(posterior: Posterior, A: np.ndarray, offsets: np.ndarray) -> tuple[n
     for tasks, (n_factor, n_query) in _blocks(A.shape[1], np.diff(posterior.factor_offsets), sizes):
         F_rows, F_present = _padded_rows(posterior.factor_offsets, tasks, n_factor)
         rows, present = _padded_rows(offsets, tasks, n_query)
-        projected = A[rows] @ np.swapaxes(posterior.factor[F_rows] * F_present[..., None], 1, 2)
+        projected = A[rows] @ _transposed(posterior.factor[F_rows] * F_present[..., None])
         variance[rows[present]] -= (projected**2).sum(axis=2)[present]
     return mean, np.maximum(variance, 0)
 
@@ -136,25 +136,49 @@ def _by_block(offsets: np.ndarray, q: int, solve_block: Callable) -> tuple[np.nd
 def _solve(A: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean [t, q] and factor [t, min(s, q), q] of a batch of rows A [t, s, q] and numbers b [t, s]."""
     if A.shape[1] > A.shape[2]:
-        Q, A = np.linalg.qr(A)  # the rows beyond a task's own number stay zero
-        b = (b[:, None] @ Q)[:, 0]
-    L = np.linalg.cholesky(A @ np.swapaxes(A, 1, 2) + np.eye(A.shape[1]))
+        # AᵀA = U diag(λ) Uᵀ, the largest λ first: a task of s < q rows has no more than s of them
+        eigenvalue, U = (part[..., ::-1] for part in np.linalg.eigh(_transposed(A) @ A))
+        share = np.maximum(eigenvalue, 0) / (1 + np.maximum(eigenvalue, 0))
+        target = _times(_transposed(U), _times(_transposed(A), b))
+        return _times(U, target * (1 - share)), np.sqrt(share)[..., None] * _transposed(U)
+    L = np.linalg.cholesky(A @ _transposed(A) + np.eye(A.shape[1]))
     solved = np.linalg.solve(L, np.concatenate([A, b[..., None]], axis=2))
     factor = solved[..., :-1]
-    return np.einsum("tsq,ts->tq", factor, solved[..., -1]), factor
+    return _times(_transposed(factor), solved[..., -1]), factor
 
 
 def _newton(A: np.ndarray, y: np.ndarray, f: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same at the mode of the logistic posterior, by damped Newton steps."""
     mean = np.zeros((len(A), A.shape[2]))
     for _ in range(N_STEPS):
-        g = np.einsum("tsq,tq->ts", A, mean)
-        p = special.expit(f + g)
-        W = np.maximum(p * (1 - p), LEAST_WEIGHT)
-        root = np.sqrt(W) * present
-        target, factor = _solve(root[..., None] * A, root * (g + (y - p) / W))
-        moved = np.abs(np.einsum("tsq,tq->ts", A, target - mean)).max(axis=1)
-        mean += (target - mean) * np.minimum(1, LONGEST_STEP / np.maximum(moved, LONGEST_STEP))[:, None]
-    return mean, factor
+        p = special.expit(f + _times(A, mean))
+        gradient = _times(_transposed(A), (y - p) * present) - mean
+        step = _newton_step(_weighted(A, p), gradient)
+        farthest = np.abs(_times(A, step)).max(axis=1)
+        mean += step * np.minimum(1, LONGEST_STEP / np.maximum(farthest, LONGEST_STEP))[:, None]
+    weighted = _weighted(A, special.expit(f + _times(A, mean)))
+    return mean, _solve(weighted, np.zeros(A.shape[:2]))[1]
+
+
+def _newton_step(A: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """(AᵀA + I)⁻¹ gradient [t, q], in the space of whichever is fewer, rows or weights."""
+    n_rows, n_weights = A.shape[1:]
+    if n_rows >= n_weights:
+        return np.linalg.solve(_transposed(A) @ A + np.eye(n_weights), gradient[..., None])[..., 0]
+    kernel = A @ _transposed(A) + np.eye(n_rows)
+    return gradient - _times(_transposed(A), np.linalg.solve(kernel, _times(A, gradient)[..., None])[..., 0])
+
+
+def _weighted(A: np.ndarray, p: np.ndarray) -> np.ndarray:
+    return A * np.sqrt(np.maximum(p * (1 - p), LEAST_WEIGHT))[..., None]
+
+
+def _transposed(A: np.ndarray) -> np.ndarray:
+    return np.swapaxes(A, 1, 2)
+
+
+def _times(A: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return (A @ x[..., None])[..., 0]
 
 
 def _blocks(q: int, *sizes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:

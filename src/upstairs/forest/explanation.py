@@ -12,7 +12,7 @@ each component of the kernel gives a term of its own:
 import lightgbm
 import numpy as np
 
-from upstairs.design import design_matrix
+from upstairs.design import by_column, design_matrix
 from upstairs.forest.deviation import Deviation
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, with_constant
 from upstairs.forest.shared_mean import SharedMean
@@ -30,9 +30,7 @@ def explain_mean(mean: SharedMean, X: np.ndarray) -> tuple[np.ndarray, np.ndarra
         total += booster.weight / n_folds * contributions
     linear = design_matrix(design, X) * mean.coef.mean(axis=0)
     base, shared = total[:, -1] + linear[:, 0], total[:, :-1]
-    columns = np.concatenate([design.numbers, design.missing, design.category])
-    np.add.at(shared.T, columns, linear[:, 1:].T)
-    return base, shared
+    return base, shared + by_column(design, linear, X.shape[1])
 
 
 def explain_deviation(

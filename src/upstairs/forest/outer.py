@@ -104,7 +104,7 @@ def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         if scale is None:
             continue
         u = forward(scale, tasks.y)
-        shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng)
+        shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng, scale.log)
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
         head, rows = _learn_head(tasks, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)

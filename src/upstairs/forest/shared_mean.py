@@ -58,7 +58,13 @@ class SharedMean(NamedTuple):
 
 
 def learn_shared_mean(
-    tasks: Tasks, u: np.ndarray, folds: list[Fold], classify: bool, learning_rate: float, rng: np.random.Generator
+    tasks: Tasks,
+    u: np.ndarray,
+    folds: list[Fold],
+    classify: bool,
+    learning_rate: float,
+    rng: np.random.Generator,
+    logs: bool = False,
 ) -> tuple[SharedMean, np.ndarray, np.ndarray]:
     """Fit f_w and f_b to u [n] (numbers on the learner's scale, or 0 and 1).
 
@@ -69,7 +75,7 @@ def learn_shared_mean(
         Of each row, by the fold model that never saw its task.
     """
     seed = int(rng.integers(2**31 - 1))
-    design = learn_design(tasks)
+    design = learn_design(tasks, logs)
     D = design_matrix(design, tasks.X)
     if classify:
         coef = np.stack([_logistic_ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
