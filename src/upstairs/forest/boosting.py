@@ -18,7 +18,6 @@ PATIENCE, MOST_ROUNDS = 40, 600
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
-    "min_data_in_leaf": 20,
     "cat_smooth": 10.0,
     "lambda_l2": 10.0,
     "verbosity": -1,
@@ -91,7 +90,8 @@ def boost(
 ) -> Boosted:  # fmt: skip
     """Boost each fold from ``start`` [K, n], what the model of each fold starts from."""
     own = {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate, "extra_trees": extra_trees}
-    params = PARAMS | own
+    # a leaf of 20 rows is coarse where there are a few hundred
+    params = PARAMS | own | {"min_data_in_leaf": int(np.clip(start.shape[1] // 100, 5, 20))}
     runs = [_boost_fold(fold, fold_start, loss, params) for fold, fold_start in zip(folds, start, strict=True)]
     shortest = min(len(curve) for _, curve in runs)
     weights = [len(fold.held_rows) for fold in folds]

@@ -58,15 +58,10 @@ class SharedMean(NamedTuple):
 
 
 def learn_shared_mean(
-    tasks: Tasks,
-    u: np.ndarray,
-    folds: list[Fold],
-    classify: bool,
-    learning_rate: float,
-    rng: np.random.Generator,
+    tasks: Tasks, u: np.ndarray, folds: list[Fold], classify: bool, learning_rate: float, rng: np.random.Generator,
     logs: bool = False,
-) -> tuple[SharedMean, np.ndarray, np.ndarray]:
-    """Fit f_w and f_b to u [n] (numbers on the learner's scale, or 0 and 1).
+) -> tuple[SharedMean, np.ndarray, np.ndarray]:  # fmt: skip
+    """Fit f_w and f_b to u [n] (numbers on the learner's scale, or 0 and 1); ``logs`` as in `learn_design`.
 
     Returns
     -------
