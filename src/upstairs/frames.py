@@ -114,7 +114,7 @@ class Frame:
 
     def column(self, j: int, mixed: bool = False) -> pa.Array:
         series = self.frame.get_column(self.keys[j])
-        if series.dtype == nw.Object:  # polars would hand out their addresses
+        if series.dtype == nw.Object and self.frame.implementation.is_polars():  # Arrow would get their addresses
             return _array_of_objects(self.names[j], series.to_list(), mixed)
         return _arrow(self.names[j], series.to_arrow, series.to_list, mixed)
 

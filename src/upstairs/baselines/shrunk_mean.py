@@ -177,6 +177,11 @@ class ShrunkMeanRegressor(MetaRegressor):
     def __init__(self, random_state=None):
         self.random_state = random_state
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # without a support it answers a constant
+        return tags
+
 
 class ShrunkMeanClassifier(MetaClassifier):
     """Population frequencies of the classes, shrunk towards those of the support.
@@ -205,6 +210,11 @@ class ShrunkMeanClassifier(MetaClassifier):
 
     def __init__(self, random_state=None):
         self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # without a support it answers a constant
+        return tags
 
 
 def _outputs(scale: Scale | None, n_classes: int, y: np.ndarray) -> np.ndarray:

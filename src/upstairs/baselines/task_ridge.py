@@ -199,6 +199,11 @@ class TaskRidgeRegressor(MetaRegressor):
         self.penalty = penalty
         self.random_state = random_state
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # without a support it answers a constant
+        return tags
+
 
 class TaskRidgeClassifier(MetaClassifier):
     """Logistic regression with a ridge penalty on the support alone; of several classes each against the rest.
@@ -231,3 +236,8 @@ class TaskRidgeClassifier(MetaClassifier):
     def __init__(self, penalty=1.0, random_state=None):
         self.penalty = penalty
         self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # without a support it answers a constant
+        return tags
