@@ -28,7 +28,7 @@ format: $(VENV)/.lint ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench-battery: $(VENV)/.test ## all public panels beside their peers (hours; ARGS=--quick: minutes)
+bench-battery: $(VENV)/.benchmark ## all public panels beside their peers (hours; ARGS=--quick: minutes)
 	$(BIN)/python benchmarks/battery.py $(ARGS)
 
 clean: ## remove .venv, builds and caches
@@ -38,7 +38,7 @@ clean: ## remove .venv, builds and caches
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# $(VENV)/.demo, .test, .lint: the extra of that name is installed; again only where a version may have changed
+# $(VENV)/.demo, .test, .lint, .benchmark: the extra of that name is installed; again only where a version may have changed
 $(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
 	@touch $@
