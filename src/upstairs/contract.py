@@ -79,11 +79,9 @@ class MetaEstimator(Answers, BaseEstimator):
             )
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
-        self.columns_, self.state_, self.info_ = columns, state, info
+        self.state_, self.info_ = state, info
         self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
-        self.n_features_in_ = len(columns.names)
-        if columns.named:
-            self.feature_names_in_ = np.array(columns.names, dtype=object)
+        self._set_columns(columns)
         return self
 
     def adapt(self, X, y) -> AdaptedModel:
@@ -139,6 +137,13 @@ class MetaEstimator(Answers, BaseEstimator):
                 asked, task = asked[1:], task - 1
         adaptation = adapt(self, self.known_.take(asked), self.state_.fold[asked])
         return self, *predict(adaptation, Z, task)
+
+    def _set_columns(self, columns: Columns) -> None:
+        """What fit and load both leave of the columns, some of it for scikit-learn."""
+        self.columns_ = columns
+        self.n_features_in_ = len(columns.names)
+        if columns.named:
+            self.feature_names_in_ = np.array(columns.names, dtype=object)
 
     @abc.abstractmethod
     def _learn_target(self, y: np.ndarray) -> tuple[np.ndarray, int]:

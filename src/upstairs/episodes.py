@@ -6,10 +6,12 @@ import numpy as np
 
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["SHOTS", "Episodes", "draw_episodes", "query_tasks", "support_tasks"]
+__all__ = ["BUCKETS", "SHOTS", "Episodes", "draw_episodes", "query_tasks", "support_tasks"]
 
 SHOTS = (1, 2, 5, 10, 20)
-"""Buckets of support size that priors and calibrations are learned at, besides zero."""
+"""Buckets of support size that priors are learned at."""
+BUCKETS = (0, *SHOTS)
+"""Those that calibrations are learned at: zero-shot as well."""
 
 
 class Episodes(NamedTuple):
@@ -32,6 +34,10 @@ class Episodes(NamedTuple):
     def shots(self) -> np.ndarray:
         """Support rows that each episode can give, int64 [E]."""
         return (self.support >= 0).sum(axis=1)
+
+    def take(self, which: np.ndarray) -> "Episodes":
+        """The given episodes (indices or a mask)."""
+        return Episodes(self.task[which], self.support[which], self.query[which])
 
 
 def draw_episodes(

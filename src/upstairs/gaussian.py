@@ -12,7 +12,7 @@ to the noise variance) and A = K + W⁻¹ for two classes, W the curvature of th
 import numba
 import numpy as np
 
-__all__ = ["FAST", "cholesky", "condition_classes", "condition_numbers", "solve", "solve_lower", "solve_many"]
+__all__ = ["FAST", "cholesky", "condition", "condition_classes", "condition_numbers", "solve", "solve_lower", "solve_many"]
 
 NEWTON_STEPS, LONGEST_STEP, LEAST_CURVATURE = 8, 4.0, 1e-3
 FAST = {"contract", "reassoc", "nsz"}
@@ -58,6 +58,20 @@ def condition_classes(K, n, prior_logit, y, L, alpha, beta):  # pragma: no cover
         if largest < 1e-9:
             break
     solve(L, n, beta)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
+def condition(K, n, prior, level, y, classify, L, alpha, beta):  # pragma: no cover (compiled)
+    """Condition on y [n], numbers or classes, such that alpha − level' · beta are the weights about any prior + level'.
+
+    For numbers that is exact; for classes the mode is sought at the given level and other levels are of first order.
+    """
+    if classify:
+        condition_classes(K, n, prior + level, y, L, alpha, beta)
+        for i in range(n):
+            alpha[i] += level * beta[i]
+    else:
+        condition_numbers(K, n, y - prior, L, alpha, beta)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)

@@ -134,16 +134,13 @@ def load(path: str | os.PathLike) -> Any:
             raise ValueError(f"the manifest and the entries differ by {', '.join(sorted(differing))}")
         parts = Parts(_read_arrays(archive), _read_texts(archive, manifest["texts"]))
         meta = cls(**{name: _rebuild_param(node) for name, node in manifest["params"].items()})
-        meta.columns_ = columns = Columns.from_manifest(manifest["columns"])
+        meta._set_columns(Columns.from_manifest(manifest["columns"]))
         meta.known_ = rebuild(manifest["known"], Tasks, "known", parts)
         meta.state_ = rebuild(manifest["state"], cls.learner.state, "state", parts)
         meta.info_ = rebuild(manifest["info"], cls.learner.info, "info", parts)
         meta.names_ = Names(**manifest["names"])
         if manifest["classes"] is not None:
             meta.classes_ = rebuild(manifest["classes"], np.ndarray, "classes", parts)
-        meta.n_features_in_ = len(columns.names)
-        if columns.named:
-            meta.feature_names_in_ = np.array(columns.names, dtype=object)
     return meta
 
 

@@ -7,7 +7,7 @@ from scipy import special, stats
 
 from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
-__all__ = ["ClassPrediction", "Explanation", "Prediction", "from_scale", "log_density", "quantile"]
+__all__ = ["ClassPrediction", "Explanation", "Prediction", "finite_dof", "from_scale", "log_density", "quantile"]
 
 
 class Prediction(NamedTuple):
@@ -76,21 +76,22 @@ def from_scale(scale: Scale, center: np.ndarray, variance: np.ndarray, spread: n
 
 def quantile(prediction: Prediction, scale: Scale, probability: float, factor: np.ndarray) -> np.ndarray:
     """The quantile of y [n] at one probability; ``factor`` [n] widens (calibration)."""
-    t = np.where(np.isinf(prediction.dof), special.ndtri(probability), special.stdtrit(_finite(prediction.dof), probability))
+    t = np.where(np.isinf(prediction.dof), special.ndtri(probability), special.stdtrit(finite_dof(prediction.dof), probability))
     return back_quantile(scale, prediction.center + factor * prediction.spread * t)
 
 
 def log_density(prediction: Prediction, scale: Scale, y: np.ndarray) -> np.ndarray:
     """Log density [n] of y, on the user's own scale."""
     error = (forward(scale, y) - prediction.center) / prediction.spread
-    density = stats.t.logpdf(error, _finite(prediction.dof)) - np.log(prediction.spread * scale.sd)
+    density = stats.t.logpdf(error, finite_dof(prediction.dof)) - np.log(prediction.spread * scale.sd)
     return density - np.log(np.maximum(y + scale.shift, 1e-300)) if scale.log else density
 
 
 def _inflation(dof: np.ndarray) -> np.ndarray:
-    finite = np.maximum(_finite(dof), 3.0)
+    finite = np.maximum(finite_dof(dof), 3.0)
     return np.where(np.isinf(dof), 1.0, finite / (finite - 2))
 
 
-def _finite(dof: np.ndarray) -> np.ndarray:
+def finite_dof(dof: np.ndarray) -> np.ndarray:
+    """Degrees of freedom that Student-t functions can take: a million is as good as infinity."""
     return np.where(np.isinf(dof), 1e6, dof)

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from upstairs.calibration import Calibration, identity_calibration, learn_intervals, learn_temperatures
-from upstairs.episodes import SHOTS, Episodes, draw_episodes, query_tasks, support_tasks
-from upstairs.errors import UpstairsError
+from upstairs.episodes import BUCKETS, Episodes, draw_episodes, query_tasks, support_tasks
 from upstairs.tasks import Tasks, assign_folds, pseudo_tasks
 
 __all__ = ["HeldOut", "deal_folds", "fold_weights", "held_out_calibration", "held_out_log_loss"]
 
 N_FOLDS = 5
 N_EPISODES = 400
-BUCKETS = (0, *SHOTS)
 
 
 class HeldOut(NamedTuple):
@@ -34,8 +32,6 @@ def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[HeldOut, np.ndar
 
     The two folds differ only where a single task was cut into pseudo-tasks: then no model is blind to it, and it is -1.
     """
-    if len(tasks.y) < 2:
-        raise UpstairsError("fit needs at least two rows, but X holds one sample.")
     learned = pseudo_tasks(tasks, rng)
     fold = assign_folds(learned.n_tasks, N_FOLDS, rng)
     held_out = HeldOut(learned, fold, draw_episodes(learned, N_EPISODES, rng))
@@ -75,7 +71,7 @@ def _held_out_predictions(
     state = state._replace(calibration=identity_calibration(BUCKETS))
     predictions, queries, task_of_row = [], [], []
     for shots in BUCKETS:
-        drawn = Episodes(*(field[episodes.shots >= shots] for field in episodes))
+        drawn = episodes.take(episodes.shots >= shots)
         query = query_tasks(tasks, drawn)
         adapted = adapt(state, support_tasks(tasks, drawn, shots), fold[drawn.task])
         predictions.append(predict(state, adapted, query))

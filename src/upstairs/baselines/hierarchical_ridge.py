@@ -10,7 +10,7 @@ little variance where tasks are small, so θ is multiplied by whatever predicts 
 """
 
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -20,6 +20,7 @@ from upstairs.baselines.crossfit import HeldOut, deal_folds, fold_weights, held_
 from upstairs.baselines.mixed_model import Sums, fixed_effects, maximise_likelihood, residual_sums, sums_of
 from upstairs.baselines.posterior import (
     Posterior,
+    all_moments,
     binary_targets,
     gaussian_posterior,
     log_probabilities,
@@ -133,9 +134,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     """The population's line plus the task's own."""
     D, task = design_matrix(state.design, query.X), query.task_of_row
     A = D * np.sqrt(state.theta)
-    mean, variance = (
-        np.column_stack(part) for part in zip(*(moments(p, A, query.offsets) for p in adapted.posterior), strict=True)
-    )
+    mean, variance = all_moments(adapted.posterior, A, query.offsets)
     center = np.einsum("nq,nmq->nm", D, adapted.gamma[task]) + mean
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, adapted.shots[task], log_probabilities(center, variance)))
@@ -164,6 +163,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
 
 
 LEARNER = Learner(learn, adapt, predict, explain, State, Info)
+CONSTRAINTS = {"penalty": [Interval(Real, 0, None, closed="neither")], "random_state": ["random_state"]}
 
 
 class HierarchicalRidgeRegressor(MetaRegressor):
@@ -193,10 +193,7 @@ class HierarchicalRidgeRegressor(MetaRegressor):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "penalty": [Interval(Real, 0, None, closed="neither")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, penalty=1.0, random_state=None):
         self.penalty = penalty
@@ -228,10 +225,7 @@ class HierarchicalRidgeClassifier(MetaClassifier):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "penalty": [Interval(Real, 0, None, closed="neither")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, penalty=1.0, random_state=None):
         self.penalty = penalty

@@ -6,7 +6,7 @@ What a task's own support says is ignored: the zero-shot answer at every number 
 """
 
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -118,6 +118,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
 
 
 LEARNER = Learner(learn, adapt, predict, explain, State, Info)
+CONSTRAINTS = {"learning_rate": [Interval(Real, 0, 1, closed="right")], "random_state": ["random_state"]}
 
 
 class PooledRegressor(MetaRegressor):
@@ -142,10 +143,7 @@ class PooledRegressor(MetaRegressor):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "learning_rate": [Interval(Real, 0, 1, closed="right")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, learning_rate=0.1, random_state=None):
         self.learning_rate = learning_rate
@@ -175,10 +173,7 @@ class PooledClassifier(MetaClassifier):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "learning_rate": [Interval(Real, 0, 1, closed="right")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, learning_rate=0.1, random_state=None):
         self.learning_rate = learning_rate

@@ -9,7 +9,7 @@ for classes b is what predicts held-out episodes best.
 """
 
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -147,6 +147,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
 
 
 LEARNER = Learner(learn, adapt, predict, explain, State, Info)
+CONSTRAINTS = {"learning_rate": [Interval(Real, 0, 1, closed="right")], "random_state": ["random_state"]}
 
 
 class PooledShiftRegressor(MetaRegressor):
@@ -174,10 +175,7 @@ class PooledShiftRegressor(MetaRegressor):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "learning_rate": [Interval(Real, 0, 1, closed="right")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, learning_rate=0.1, random_state=None):
         self.learning_rate = learning_rate
@@ -210,10 +208,7 @@ class PooledShiftClassifier(MetaClassifier):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "learning_rate": [Interval(Real, 0, 1, closed="right")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, learning_rate=0.1, random_state=None):
         self.learning_rate = learning_rate

@@ -94,6 +94,12 @@ def moments(posterior: Posterior, A: np.ndarray, offsets: np.ndarray) -> tuple[n
     return mean, np.maximum(variance, 0)
 
 
+def all_moments(posteriors: tuple[Posterior, ...], A: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [n, M] and variance [n, M] of `moments` for each of M posteriors."""
+    means, variances = zip(*(moments(posterior, A, offsets) for posterior in posteriors), strict=True)
+    return np.column_stack(means), np.column_stack(variances)
+
+
 def pulls(posterior: Posterior, A: np.ndarray) -> np.ndarray:
     """How far each support row [s] of a single task moves the mean of each query row A [n, q]: float64 [n, s]."""
     return A @ posterior.rows.T * posterior.alpha

@@ -8,7 +8,7 @@ the prediction is the population's mean m or frequencies π. These, the columns'
 """
 
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Interval
 from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration
 from upstairs.baselines.posterior import (
     Posterior,
+    all_moments,
     binary_targets,
     gaussian_posterior,
     log_probabilities,
     logistic_posterior,
-    moments,
     n_latents,
     pulls,
 )
@@ -133,9 +133,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     task = query.task_of_row
     able = adapted.able[task]
     A = design_matrix(state.design, query.X) * state.prior_sd
-    mean, variance = (
-        np.column_stack(part) for part in zip(*(moments(p, A, query.offsets) for p in adapted.posterior), strict=True)
-    )
+    mean, variance = all_moments(adapted.posterior, A, query.offsets)
     center = adapted.base[task] + mean * able[:, None]
     if state.scale is None:
         log_proba = log_probabilities(center, variance * able[:, None])
@@ -164,6 +162,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
 
 
 LEARNER = Learner(learn, adapt, predict, explain, State, Info)
+CONSTRAINTS = {"penalty": [Interval(Real, 0, None, closed="neither")], "random_state": ["random_state"]}
 
 
 class TaskRidgeRegressor(MetaRegressor):
@@ -190,10 +189,7 @@ class TaskRidgeRegressor(MetaRegressor):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "penalty": [Interval(Real, 0, None, closed="neither")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, penalty=1.0, random_state=None):
         self.penalty = penalty
@@ -228,10 +224,7 @@ class TaskRidgeClassifier(MetaClassifier):
     """
 
     learner = LEARNER
-    _parameter_constraints: ClassVar = {
-        "penalty": [Interval(Real, 0, None, closed="neither")],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(self, penalty=1.0, random_state=None):
         self.penalty = penalty

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from upstairs.forest.kernel import Prior, Rows, project, similarity
-from upstairs.gaussian import FAST, condition_classes, condition_numbers, solve_lower
+from upstairs.gaussian import FAST, condition, solve_lower
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
 
@@ -104,12 +104,8 @@ def _adapt(
             prior[i] = f_w[start + i] + rho * phi[start + i]
         a, c, y = alpha[start : start + s], beta[start : start + s], target[start : start + s]
         level = (1 - rho) * phi_sum[t] / max(s, 1)
-        if classify:
-            condition_classes(K, s, prior + level, y, L, a, c)
-            for i in range(s):
-                a[i] += level * c[i]
-        else:
-            condition_numbers(K, s, y - prior, L, a, c)
+        condition(K, s, prior, level, y, classify, L, a, c)
+        if not classify:
             for i in range(s):
                 surprise[t] += (y[i] - prior[i] - level) * (a[i] - level * c[i])
 

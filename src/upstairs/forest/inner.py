@@ -3,7 +3,7 @@
     prediction = f_w(x) + level + deviation(x)
 
 f_w and f_b come from the trees learned across tasks (`shared_mean`), what the support says from a Gaussian posterior with the
-learned kernel (`deviation`; for classes `logit`). Both are closed form and batched over ragged tasks; an empty support is an
+learned kernel (`deviation`). Both are closed form and batched over ragged tasks; an empty support is an
 ordinary one and gives f_w + f_b.
 """
 

@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.special import expit
 
 from upstairs.calibration import learn_intervals, learn_temperatures
-from upstairs.episodes import SHOTS, Episodes, draw_episodes
+from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.forest.blending import blend_weights
 from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
@@ -25,7 +25,7 @@ from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.forest.trees import leaf_of
 from upstairs.levels import leave_one_out, variance_components
-from upstairs.prediction import log_density
+from upstairs.prediction import finite_dof, log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
 
@@ -153,16 +153,15 @@ def _learn_student(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, rng: np.
             for deviation, mean, variance, offsets, target in held:
                 t = number_of(head._replace(nu=nu, kappa=kappa), deviation, mean, variance, offsets)
                 error = (target - mean) / t.spread
-                fit += stats.t.logpdf(error, np.where(np.isinf(t.dof), 1e6, t.dof)).sum() - np.log(t.spread).sum()
+                fit += stats.t.logpdf(error, finite_dof(t.dof)).sum() - np.log(t.spread).sum()
             best = max(best, (fit, nu, kappa))
     return best[1:]
 
 
 def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator) -> State:
     """Weigh the heads by bucket, choose the one that intervals come from, and calibrate it."""
-    buckets = (0, *SHOTS)
     numbers, targets, names = [], [], []
-    for shots in buckets:
+    for shots in BUCKETS:
         some = _with_shots(episodes, shots)
         held = [_held_out(one.head, one.rows, one.target, some, shots) for one in trained]
         numbers.append([number_of(one.head, *answer) for one, answer in zip(trained, held, strict=True)])
@@ -178,28 +177,27 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
         for h, head in enumerate(heads)
     ]
     main = int(np.argmax(fits))
-    calibration = learn_intervals(buckets, [bucket[main] for bucket in numbers], targets, names, heads[main].scale)
+    calibration = learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, names, heads[main].scale)
     return State(np.empty(0, int), heads[main].scale, calibration, heads, np.array(blend), main)
 
 
 def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator) -> State:
     """Temperatures of the classes' probabilities by bucket."""
-    buckets = (0, *SHOTS)
     log_probas, targets = [], []
-    for shots in buckets:
+    for shots in BUCKETS:
         some = _with_shots(episodes, shots)
         answers = [_held_out(one.head, one.rows, one.target, some, shots)[1:3] for one in trained]
         log_probas.append(class_log_proba(answers, np.full(len(answers[0][0]), shots)))
         targets.append(tasks.y[some.query[some.query >= 0]])
-    calibration = learn_temperatures(buckets, log_probas, targets)
+    calibration = learn_temperatures(BUCKETS, log_probas, targets)
     heads = tuple(one.head for one in trained)
-    return State(np.empty(0, int), None, calibration, heads, np.ones((len(buckets), len(heads))), 0)
+    return State(np.empty(0, int), None, calibration, heads, np.ones((len(BUCKETS), len(heads))), 0)
 
 
 def _with_shots(episodes: Episodes, shots: int) -> Episodes:
     """Episodes whose support tells this bucket from the one before it."""
-    least = 0 if shots == 0 else 1 + max(s for s in (0, *SHOTS) if s < shots)
-    return Episodes(*(field[episodes.shots >= least] for field in episodes))
+    least = 0 if shots == 0 else 1 + max(s for s in BUCKETS if s < shots)
+    return episodes.take(episodes.shots >= least)
 
 
 def _held_out(

@@ -29,7 +29,7 @@ from scipy.special import expit, logit
 
 from upstairs.episodes import SHOTS, Episodes
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, project, with_constant
-from upstairs.gaussian import FAST, condition_classes, condition_numbers, solve_many
+from upstairs.gaussian import FAST, condition, solve_many
 
 __all__ = ["learn_prior"]
 
@@ -64,10 +64,10 @@ def learn_prior(
     """Minimise L over the episodes, for rows [n] and their targets [n] (u, or 0 and 1), from a first guess of the variances."""
     most = MOST_CLASS_THETA if classify else MOST_THETA
     start = _first_guess(features, float(np.clip(level, 0.01, min(100.0, most))), sigma2, rng)
-    bounds = _bounds(start, most, classify)
-    objective = _class_objective if classify else _number_objective
     if not episodes.shots.any():
         return start  # no task has two rows: nothing says how the rows of one move together
+    bounds = _bounds(start, most, classify)
+    objective = _class_objective if classify else _number_objective
     data = gather(rows, target, episodes, features)
     few = EpisodeData(*(field[:WARM_UP_EPISODES] for field in data))
     x = _pack(start)
@@ -109,7 +109,7 @@ def _first_guess(features: FeatureMap, level: float, sigma2: float, rng: np.rand
 
 def _pack(prior: Prior) -> np.ndarray:
     """Log variances, slopes as they are, logit ρ and log σ²."""
-    variances = np.concatenate([prior.linear, prior.category, prior.bump, [prior.leaf]])
+    variances = np.concatenate([prior.linear, _alike_weights(prior)])
     return np.concatenate([np.log(variances), prior.slopes.ravel(), [logit(prior.rho), np.log(prior.sigma2)]])
 
 
@@ -166,7 +166,7 @@ def _class_objective(prior: Prior, data: EpisodeData) -> tuple[float, np.ndarray
 
 def _add_penalty(prior: Prior, value: float, gradient: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
     """Every variance but the level's, and the slopes, cost a little."""
-    theta = np.concatenate([prior.linear, prior.category, prior.bump, [prior.leaf]])
+    theta = np.concatenate([prior.linear, _alike_weights(prior)])
     theta[0] = 0.0
     value += penalty * np.log1p(theta / 0.01).sum() + SLOPE_PENALTY * (prior.slopes**2).sum()
     slope = np.concatenate([penalty * theta / (0.01 + theta), 2 * SLOPE_PENALTY * prior.slopes.ravel(), [0.0, 0.0]])
@@ -290,13 +290,7 @@ def _posteriors(
             if s == 0 or (b > 0 and n_support[e] <= shots[b - 1]):
                 break
             phi_sum, B = phi[e, :s].sum(), solved[e, b]
-            if classify:
-                level = (1 - rho) * phi_sum / s
-                condition_classes(K, s, prior[e, :s] + level, target[e], L, alpha, beta)
-                for i in range(s):
-                    alpha[i] += level * beta[i]
-            else:
-                condition_numbers(K, s, target[e, :s] - prior[e, :s], L, alpha, beta)
+            condition(K, s, prior[e, :s], (1 - rho) * phi_sum / s, target[e, :s], classify, L, alpha, beta)
             for i in range(s):
                 B[i, :Q] = K[i, S:]
             solve_many(L, s, B[:, :Q])

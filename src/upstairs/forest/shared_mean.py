@@ -25,7 +25,7 @@ from upstairs.forest.losses import (
     within_loss,
 )
 from upstairs.forest.trees import Booster, Trees, flatten, sum_of
-from upstairs.levels import variance_components
+from upstairs.levels import task_sums, variance_components
 from upstairs.tasks import Tasks
 
 __all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
@@ -102,10 +102,11 @@ def learn_shared_mean(
     between = boost(folds, f_w, pooled, leaves, seed + len(MEMBERS), learning_rate)
     boosters += [Booster(text, 1.0, 2 * k + 1) for k, text in enumerate(between.texts())]
     mean = SharedMean(design, coef, flatten(boosters), tuple(boosters))
-    fold_of_row = np.empty(len(u), int)
+    held_f_w, held_f_b = np.empty(len(u)), np.empty(len(u))
     for k, fold in enumerate(folds):
-        fold_of_row[fold.held_rows] = k
-    return mean, *predict_mean(mean, tasks.X, fold_of_row)
+        held_f_w[fold.held_rows] = f_w[k, fold.held_rows]
+        held_f_b[fold.held_rows] = _alone(boosters, tasks.X[fold.held_rows], 2 * k + 1)
+    return mean, held_f_w, held_f_b
 
 
 def predict_mean(mean: SharedMean, X: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,4 +172,4 @@ def _penalty(D: np.ndarray) -> np.ndarray:
 def _task_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Mean of the rows of each task, repeated for each of its rows [n, d]."""
     sizes = np.diff(offsets)
-    return np.repeat(np.add.reduceat(values, offsets[:-1], axis=0) / sizes[:, None], sizes, axis=0)
+    return np.repeat(task_sums(values, offsets) / sizes[:, None], sizes, axis=0)
