@@ -15,9 +15,9 @@ from upstairs.forest.blending import blend_weights
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
 from upstairs.forest.losses import jackknife_logit, newton_offsets, within_loss
-from upstairs.forest.trees import Booster, flatten, leaf_of, sum_of
 from upstairs.levels import leave_one_out, shrunk_levels, variance_components
 from upstairs.tasks import Tasks, offsets_of
+from upstairs.trees import Booster, flatten, leaf_of, sum_of
 
 
 def make_rows(n, n_linear=3, n_bumps=1, seed=0, f_b=0.0):
@@ -56,7 +56,7 @@ def grown():
     return booster, X
 
 
-def test_walking_equals_lightgbm_bit_for_bit(grown):
+def test_replaying_equals_lightgbm_bit_for_bit(grown):
     booster, X = grown
     trees = flatten([Booster(booster.model_to_string(), 1.0, 0)])
     np.testing.assert_array_equal(sum_of(trees, X, 1)[:, 0], booster.predict(X))

@@ -4,15 +4,15 @@ One number of rounds serves all K: where the mean of the held-out curves is lowe
 starts from the population's mean or logits (shrunk a little, so that a class missing from some tasks costs no infinity).
 """
 
-import functools
 from typing import NamedTuple
 
 import lightgbm
 import numpy as np
 
 from upstairs.tasks import Tasks
+from upstairs.trees import Booster, Trees, contributions, flatten, sum_of
 
-__all__ = ["Boosters", "contributions", "held_out_scores", "learn_boosters", "scores"]
+__all__ = ["Boosters", "explain_scores", "held_out_scores", "learn_boosters", "scores"]
 
 PATIENCE, MOST_ROUNDS = 40, 1000
 LEAVES = (5, 31)
@@ -34,12 +34,15 @@ class Boosters(NamedTuple):
     Attributes
     ----------
     text : tuple of str [K]
-        Each booster in LightGBM's own text.
+        Each booster in LightGBM's own text, for explanations.
+    trees : Trees
+        The same trees; group k M + m adds to score m of booster k.
     start : float64 [K, M]
-        What its trees add to.
+        What they add to.
     """
 
     text: tuple[str, ...]
+    trees: Trees
     start: np.ndarray
 
 
@@ -51,18 +54,17 @@ def learn_boosters(
     start = np.stack([_start(target[fold[tasks.task_of_row] != k], n_classes) for k in range(fold.max() + 1)])
     runs = [_boost(tasks, target, fold, start, params | {"num_leaves": leaves}) for leaves in LEAVES]
     boosters, rounds, _ = min(runs, key=lambda run: run[2])
-    return Boosters(tuple(booster.model_to_string(num_iteration=rounds) for booster in boosters), start), rounds
+    text = tuple(booster.model_to_string(num_iteration=rounds) for booster in boosters)
+    trees = flatten([Booster(own, 1.0, k) for k, own in enumerate(text)])
+    n_scores = start.shape[1]  # of which each round grows a tree
+    group = trees.group * n_scores + np.arange(len(trees.group), dtype=np.int16) % n_scores
+    return Boosters(text, trees._replace(group=group), start), rounds
 
 
 def scores(boosters: Boosters, X: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scores [n, M] of rows X [n, p], a weighted mean over the boosters with weights [n, K]."""
-    out = weights @ boosters.start
-    for k, text in enumerate(boosters.text):
-        rows = np.flatnonzero(weights[:, k])
-        if len(rows):
-            raw = _booster(text).predict(X[rows], raw_score=True, num_threads=1).reshape(len(rows), -1)
-            out[rows] += weights[rows, k, None] * raw
-    return out
+    sums = sum_of(boosters.trees, X, boosters.start.size).reshape(len(X), *boosters.start.shape)
+    return ((boosters.start + sums) * weights[:, :, None]).sum(axis=1)
 
 
 def held_out_scores(boosters: Boosters, tasks: Tasks, fold: np.ndarray) -> np.ndarray:
@@ -70,13 +72,12 @@ def held_out_scores(boosters: Boosters, tasks: Tasks, fold: np.ndarray) -> np.nd
     return scores(boosters, tasks.X, np.eye(len(boosters.text))[fold[tasks.task_of_row]])
 
 
-def contributions(boosters: Boosters, X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def explain_scores(boosters: Boosters, X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores as sums: what each starts from [n, M], and Shapley values by column [n, M, p] (Lundberg et al. 2020)."""
     n_scores = boosters.start.shape[1]
     terms = np.zeros((len(X), n_scores, X.shape[1] + 1))
     for k, text in enumerate(boosters.text):
-        shap = _booster(text).predict(X, pred_contrib=True, num_threads=1)
-        terms += weights[:, k, None, None] * shap.reshape(terms.shape)
+        terms += weights[:, k, None, None] * contributions(text, X).reshape(terms.shape)
     return weights @ boosters.start + terms[..., -1], terms[..., :-1]
 
 
@@ -102,11 +103,6 @@ def _boost(
 def _from(start: np.ndarray, rows: lightgbm.Dataset) -> lightgbm.Dataset:
     """The rows, with boosting to start from the scores [M]."""
     return rows.set_init_score(np.tile(start, (len(rows.used_indices), 1)).squeeze())
-
-
-@functools.lru_cache(maxsize=64)
-def _booster(text: str) -> lightgbm.Booster:
-    return lightgbm.Booster(model_str=text)
 
 
 def _objective(n_classes: int) -> dict:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 from sklearn.utils._param_validation import Interval
 
-from upstairs.baselines.boosting import Boosters, contributions, held_out_scores, learn_boosters, scores
+from upstairs.baselines.boosting import Boosters, explain_scores, held_out_scores, learn_boosters, scores
 from upstairs.baselines.crossfit import deal_folds, fold_weights, held_out_calibration
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
@@ -101,7 +101,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
     """Shapley values of f; all of it is shared."""
     n, p = query.X.shape
-    base, shared = contributions(state.boosters, query.X, adapted.weights[query.task_of_row])
+    base, shared = explain_scores(state.boosters, query.X, adapted.weights[query.task_of_row])
     return tuple(
         Explanation(
             base=base[:, m],

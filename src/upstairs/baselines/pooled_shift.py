@@ -15,7 +15,7 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.utils._param_validation import Interval
 
-from upstairs.baselines.boosting import Boosters, contributions, held_out_scores, learn_boosters, scores
+from upstairs.baselines.boosting import Boosters, explain_scores, held_out_scores, learn_boosters, scores
 from upstairs.baselines.crossfit import HeldOut, deal_folds, fold_weights, held_out_calibration, held_out_log_loss
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
@@ -127,7 +127,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
     """Shapley values of f, which is shared, and the task's shift."""
     n, p = query.X.shape
-    base, shared = contributions(state.boosters, query.X, adapted.weights[query.task_of_row])
+    base, shared = explain_scores(state.boosters, query.X, adapted.weights[query.task_of_row])
     level, pull = adapted.level[0], adapted.pull
     if len(level) == 2:  # one logit, the difference of the two
         level, pull = level[1:] - level[:1], pull[:, 1:] - pull[:, :1]

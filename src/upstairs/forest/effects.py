@@ -9,8 +9,8 @@ rows reach the same leaf.
 import lightgbm
 import numpy as np
 
-from upstairs.forest.trees import Booster, Trees, flatten
 from upstairs.tasks import Tasks
+from upstairs.trees import Booster, Trees, flatten
 
 __all__ = ["grow_effect_trees"]
 

@@ -9,7 +9,6 @@ each component of the kernel gives a term of its own:
     local    bumps and shared leaves of the task-effect trees
 """
 
-import lightgbm
 import numpy as np
 
 from upstairs.design import by_column, design_matrix
@@ -17,6 +16,7 @@ from upstairs.forest.deviation import Deviation
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, with_constant
 from upstairs.forest.shared_mean import SharedMean
 from upstairs.prediction import Explanation
+from upstairs.trees import contributions
 
 __all__ = ["explain_deviation", "explain_mean"]
 
@@ -26,8 +26,7 @@ def explain_mean(mean: SharedMean, X: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n_folds, design = len(mean.coef), mean.design
     total = np.zeros((len(X), X.shape[1] + 1))
     for booster in mean.boosters:
-        contributions = lightgbm.Booster(model_str=booster.text).predict(X, pred_contrib=True, num_threads=1)
-        total += booster.weight / n_folds * contributions
+        total += booster.weight / n_folds * contributions(booster.text, X)
     linear = design_matrix(design, X) * mean.coef.mean(axis=0)
     base, shared = total[:, -1] + linear[:, 0], total[:, :-1]
     return base, shared + by_column(design, linear, X.shape[1])

@@ -17,10 +17,10 @@ from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviat
 from upstairs.forest.explanation import explain_deviation, explain_mean
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
-from upstairs.forest.trees import Trees, leaf_of
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
+from upstairs.trees import Trees, leaf_of
 
 __all__ = ["Adapted", "Head", "State", "adapt", "class_log_proba", "explain", "number_of", "predict", "target_of"]
 

@@ -23,11 +23,11 @@ from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit, newton_offsets
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
-from upstairs.forest.trees import leaf_of
 from upstairs.levels import leave_one_out, variance_components
 from upstairs.prediction import finite_dof, log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
+from upstairs.trees import leaf_of
 
 __all__ = ["Info", "learn"]
 
@@ -88,7 +88,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         tasks.n_tasks,
         len(tasks.y),
         len(used.y),
-        sum(len(head.mean.trees.root) for head in state.heads),
+        sum(len(head.mean.trees.group) for head in state.heads),
         log[state.main],
         state.blend @ np.array(log, float),
         main.level,

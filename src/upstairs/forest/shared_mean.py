@@ -24,9 +24,9 @@ from upstairs.forest.losses import (
     within_class_loss,
     within_loss,
 )
-from upstairs.forest.trees import Booster, Trees, flatten, sum_of
 from upstairs.levels import task_sums, variance_components
 from upstairs.tasks import Tasks
+from upstairs.trees import Booster, Trees, flatten, sum_of
 
 __all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
 
