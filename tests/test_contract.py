@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from every_learner import CLASSIFIERS, REGRESSORS
-from upstairs import UpstairsError
+from upstairs import UpstairsError, adaptation
 
 N_TASKS, ROWS = 24, 10
 SLOW = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,7 +85,9 @@ def test_every_kind_of_table_gives_the_same_answers(table_kind, name, kind):
 
 @every_learner
 @every_kind
-def test_many_tasks_at_once_equal_one_by_one(name, kind):
+@pytest.mark.parametrize("block", [adaptation.BLOCK, 10])
+def test_many_tasks_at_once_equal_one_by_one(name, kind, block, monkeypatch):
+    monkeypatch.setattr(adaptation, "BLOCK", block)
     meta, target = fitted(kind, name), target_of(kind)
     support = np.concatenate([np.flatnonzero(TASK == t)[: 1 + t] for t in range(8)])
     query = np.concatenate([np.flatnonzero(TASK == t)[-2:] for t in range(8)])

@@ -47,6 +47,12 @@ class Tasks(NamedTuple):
         """Index of each row's task, int64 [n]."""
         return np.repeat(np.arange(self.n_tasks), self.sizes)
 
+    def between(self, start: int, stop: int) -> "Tasks":
+        """Tasks ``start`` to ``stop``, as views."""
+        first, last = self.offsets[start], self.offsets[stop]
+        offsets = self.offsets[start : stop + 1] - first
+        return Tasks(self.X[first:last], self.y[first:last], offsets, self.ids[start:stop], self.levels)
+
     def take(self, tasks: np.ndarray) -> "Tasks":
         """The given tasks (indices), in the given order."""
         sizes = self.sizes[tasks]
