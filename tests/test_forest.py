@@ -13,6 +13,7 @@ from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
 from upstairs.forest.blending import blend_weights
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
+from upstairs.forest.gradient import gather
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
 from upstairs.forest.losses import jackknife_logit, newton_offsets, within_loss
 from upstairs.levels import leave_one_out, shrunk_levels, variance_components
@@ -208,7 +209,7 @@ def test_the_gradient_of_the_prior_is_exact(classify):
     target = rng.normal(size=300) + np.repeat(rng.normal(size=20), sizes)
     target = (target > 0).astype(float) if classify else target
     features = FeatureMap(*(np.zeros(2) for _ in range(2)), np.arange(1), *(np.zeros(1) for _ in range(2)), np.arange(1), bumps)
-    data = prior_room.gather(rows, target, draw_episodes(tasks, 40, rng), features)
+    data = gather(rows, target, draw_episodes(tasks, 40, rng), features)
     start = prior_room._first_guess(features, 0.3, 1.0, rng)
     objective = prior_room._class_objective if classify else prior_room._number_objective
     x = prior_room._pack(start)

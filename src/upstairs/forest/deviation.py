@@ -1,10 +1,10 @@
 """The posterior of a task's deviation, in closed form, for many ragged tasks in one compiled loop.
 
-With the factor L of A, α = A⁻¹ (target − f_w − ρ φ)_S and β = A⁻¹ 1 (see `upstairs.gaussian`; A = K_SS + I for numbers,
+With the factor U of A = UᵀU, α = A⁻¹ (target − f_w − ρ φ)_S and β = A⁻¹ 1 (see `upstairs.gaussian`; A = K_SS + I for numbers,
 K_SS + W⁻¹ for classes; the model is `forest.prior`'s):
 
     μ_q = f_w(q) + ρ φ_q + (1 − ρ) φ̄_q + k_qᵀ (α − (1 − ρ) φ̄_q β)
-    v_q = σ² (noise + k_qq − ‖L⁻¹ k_q‖²)        noise: 1 for numbers, 0 for a logit
+    v_q = σ² (noise + k_qq − ‖U⁻ᵀ k_q‖²)        noise: 1 for numbers, 0 for a logit
 
 Two solves a task serve all its queries, and an empty support needs none. For classes the mode is sought at the support's own
 mean level φ̄_S, and the level correction for q is of first order.
@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from upstairs.forest.kernel import Prior, Rows, project, similarity
-from upstairs.gaussian import FAST, condition, solve_lower
+from upstairs.gaussian import FAST, condition, solve_half
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
 
@@ -30,7 +30,7 @@ class Deviation(NamedTuple):
         The support rows.
     offsets : int64 [T + 1]
     factor : float64 [Σ s_t²]
-        L of each task, row by row; task t's begins at ``factor_at[t]``.
+        U of each task, row by row; task t's begins at ``factor_at[t]``.
     factor_at : int64 [T + 1]
     alpha, beta : float64 [n]
     phi_sum : float64 [T]
@@ -92,10 +92,10 @@ def _adapt(
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
         start, s = offsets[t], offsets[t + 1] - offsets[t]
-        L = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
+        U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
         K, prior = np.empty((s, s)), np.empty(s)
         for i in range(s):
-            for j in range(i + 1):
+            for j in range(i, s):
                 K[i, j] = similarity(
                     psi, linear, category, leaf, start + i, psi, linear, category, leaf, start + j,
                     bumps, th_category, th_bump, th_leaf,
@@ -104,7 +104,7 @@ def _adapt(
             prior[i] = f_w[start + i] + rho * phi[start + i]
         a, c, y = alpha[start : start + s], beta[start : start + s], target[start : start + s]
         level = (1 - rho) * phi_sum[t] / max(s, 1)
-        condition(K, s, prior, level, y, classify, L, a, c)
+        condition(K, s, prior, level, y, classify, U, a, c)
         if not classify:
             for i in range(s):
                 surprise[t] += (y[i] - prior[i] - level) * (a[i] - level * c[i])
@@ -118,7 +118,7 @@ def _predict(
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
         start, s = offsets[t], offsets[t + 1] - offsets[t]
-        L = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
+        U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
         k = np.empty(s)
         for q in range(q_offsets[t], q_offsets[t + 1]):
             mixed = (1 - rho) * (phi_sum[t] + phi[q]) / (s + 1)
@@ -133,7 +133,7 @@ def _predict(
                 q_psi, q_linear, q_category, q_leaf, q, q_psi, q_linear, q_category, q_leaf, q,
                 bumps, th_category, th_bump, th_leaf,
             )  # fmt: skip
-            solve_lower(L, s, k)
+            solve_half(U, s, k)
             for i in range(s):
                 v -= k[i] * k[i]
             mean[q], variance[q] = m, max(v, 1e-9)
