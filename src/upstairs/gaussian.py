@@ -1,52 +1,46 @@
 """Closed-form posteriors of Gaussian processes over few rows, compiled: the algebra under every adaptation.
 
-Each function works on the leading n × n block of its arrays and allocates nothing, so that a loop over many tasks calls it
-with the same scratch arrays.
+`condition` leaves three things behind for numbers as for two classes, so that one formula predicts for both: the factor U of
+A = UᵀU, the weights ``alpha`` = A⁻¹ (target − prior mean), and ``beta`` = A⁻¹ 1, where A = K + I for numbers (K relative to the
+noise variance) and A = K + W⁻¹ for two classes, W the curvature of the log likelihood at the posterior mode (Rasmussen &
+Williams 2006, algorithms 2.1 and 3.1). Of K and U the upper triangles count.
 
-`condition_numbers` and `condition_classes` leave the same three things behind, so that one formula predicts for both: the
-factor U of A = UᵀU, the weights ``alpha`` = A⁻¹ (target − prior mean), and ``beta`` = A⁻¹ 1, where A = K + I for numbers (K
-relative to the noise variance) and A = K + W⁻¹ for two classes, W the curvature of the log likelihood at the posterior mode
-(Rasmussen & Williams 2006, algorithms 2.1 and 3.1). Of K and U the upper triangles count.
+Each function works on the leading n × n block of its arrays, so that a loop over many tasks calls it with the same scratch
+arrays. All are inlined: callers that are compiled apart would share whichever copy a process loads first, and copies may differ
+in the last digit.
 """
 
 import numba
 import numpy as np
 
-__all__ = ["FAST", "cholesky", "condition", "condition_classes", "condition_numbers", "solve", "solve_half", "solve_many"]
+__all__ = ["FAST", "cholesky", "condition", "solve", "solve_half", "solve_many"]
 
 NEWTON_STEPS, LONGEST_STEP, SMALLEST_STEP, LEAST_CURVATURE = 8, 4.0, 1e-6, 1e-3
 FAST = {"contract", "reassoc", "nsz"}
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
-def condition_numbers(K, n, residual, U, alpha, beta):  # pragma: no cover (compiled)
-    """Condition on residuals [n] from the prior mean."""
-    for i in range(n):
-        for j in range(i, n):
-            U[i, j] = K[i, j]
-        U[i, i] += 1.0
-        alpha[i], beta[i] = residual[i], 1.0
-    cholesky(U, n)
-    solve(U, n, alpha)
-    solve(U, n, beta)
+@numba.njit(inline="always", fastmath=FAST)
+def condition(K, n, prior, level, y, classify, U, alpha, beta):  # pragma: no cover (compiled)
+    """Condition on y [n], numbers or classes, such that alpha − level' · beta are the weights about any prior + level'.
 
-
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
-def condition_classes(K, n, prior_logit, y, U, alpha, beta):  # pragma: no cover (compiled)
-    """Condition on y [n] in {0, 1} by Newton steps to the mode, where alpha = y − p."""
-    f, z, spread = np.zeros(n), np.empty(n), np.empty(n)
+    For numbers that is exact, and one step. For classes Newton steps lead to the mode at the given level, where alpha = y − p,
+    and other levels are of first order.
+    """
+    f, z, spread = np.zeros(n), np.empty(n), np.ones(n)
     for step in range(NEWTON_STEPS + 1):
         for i in range(n):
-            p = 1.0 / (1.0 + np.exp(-(prior_logit[i] + f[i])))
-            spread[i] = 1.0 / max(p * (1 - p), LEAST_CURVATURE)
+            alpha[i], beta[i] = y[i] - prior[i], 1.0
+            if classify:
+                p = 1.0 / (1.0 + np.exp(-(prior[i] + level + f[i])))
+                alpha[i], spread[i] = y[i] - p, 1.0 / max(p * (1 - p), LEAST_CURVATURE)
+            z[i] = f[i] + alpha[i] * spread[i]
             for j in range(i, n):
                 U[i, j] = K[i, j]
             U[i, i] += spread[i]
-            alpha[i], beta[i], z[i] = y[i] - p, 1.0, f[i] + (y[i] - p) * spread[i]
         cholesky(U, n)
-        if step == NEWTON_STEPS:
-            break
         solve(U, n, z)
+        if not classify or step == NEWTON_STEPS:
+            break
         largest = 0.0
         for i in range(n):
             # the new f is K A⁻¹z, and A = K + W⁻¹
@@ -56,23 +50,11 @@ def condition_classes(K, n, prior_logit, y, U, alpha, beta):  # pragma: no cover
         if largest < SMALLEST_STEP:
             break
     solve(U, n, beta)
+    for i in range(n):
+        alpha[i] = alpha[i] + level * beta[i] if classify else z[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
-def condition(K, n, prior, level, y, classify, U, alpha, beta):  # pragma: no cover (compiled)
-    """Condition on y [n], numbers or classes, such that alpha − level' · beta are the weights about any prior + level'.
-
-    For numbers that is exact; for classes the mode is sought at the given level and other levels are of first order.
-    """
-    if classify:
-        condition_classes(K, n, prior + level, y, U, alpha, beta)
-        for i in range(n):
-            alpha[i] += level * beta[i]
-    else:
-        condition_numbers(K, n, y - prior, U, alpha, beta)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(inline="always", fastmath=FAST)
 def cholesky(A, n):  # pragma: no cover (compiled)
     """A = UᵀU in place: afterwards the upper triangle of A [n, n] holds U."""
     for i in range(n):
@@ -90,7 +72,7 @@ def cholesky(A, n):  # pragma: no cover (compiled)
         A[i, i] = root
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(inline="always", fastmath=FAST)
 def solve_half(U, n, b):  # pragma: no cover (compiled)
     """b [n] becomes U⁻ᵀb."""
     for i in range(n):
@@ -99,7 +81,7 @@ def solve_half(U, n, b):  # pragma: no cover (compiled)
             b[k] -= U[i, k] * b[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(inline="always", fastmath=FAST)
 def solve(U, n, b):  # pragma: no cover (compiled)
     """b [n] becomes (UᵀU)⁻¹b."""
     solve_half(U, n, b)
@@ -110,7 +92,7 @@ def solve(U, n, b):  # pragma: no cover (compiled)
         b[i] = total / U[i, i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(inline="always", fastmath=FAST)
 def solve_many(U, n, B):  # pragma: no cover (compiled)
     """B [n, m] becomes (UᵀU)⁻¹B; the columns move together, which the processor likes."""
     m = B.shape[1]

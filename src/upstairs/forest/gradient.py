@@ -130,7 +130,9 @@ def _forward(
             level = (1 - rho) * phi[e, :s].mean()
             condition(K, s, prior[:s], level, target[e, :s], classify, U, alpha[e, b], beta[e, b])
             B, m, v, d = solved[e, b], mean[e, b], variance[e, b], drawn[e, b]
-            B[:s] = K[:s, S:]
+            for i in range(s):
+                for q in range(Q):
+                    B[i, q] = K[i, S + q]
             solve_many(U, s, B)
             v[:] = own
             for p in range(len(psi)):
@@ -182,7 +184,7 @@ def _backward(
         _contract(G, n, d_own, psi, linear[e], alike[e], d_linear, d_slopes, d_alike)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(inline="always", fastmath=FAST)
 def _project(linear, root, slopes, psi):  # pragma: no cover (compiled)
     """ψ [D, S + Q] as `kernel.project` has it."""
     D, width = len(root), psi.shape[1]
