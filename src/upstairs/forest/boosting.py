@@ -4,7 +4,8 @@
 held-out error. One number of rounds serves all folds: the argmin of the weighted mean of the held-out curves.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import lightgbm
@@ -92,22 +93,26 @@ def boost(
     own = {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate, "extra_trees": extra_trees}
     # a leaf of 20 rows is coarse where there are a few hundred
     params = PARAMS | own | {"min_data_in_leaf": int(np.clip(start.shape[1] // 100, 5, 20))}
-    runs = [_boost_fold(fold, fold_start, loss, params) for fold, fold_start in zip(folds, start, strict=True)]
-    shortest = min(len(curve) for _, curve in runs)
-    weights = [len(fold.held_rows) for fold in folds]
-    mean_curve = np.average([curve[:shortest] for _, curve in runs], axis=0, weights=weights)
+    boosters = [lightgbm.Booster(params, fold.binned) if fold.can_split else None for fold in folds]
+    runs = map(_held_out_errors, boosters, folds, start, itertools.repeat(loss))
+    curves: list[tuple[float, ...]] = []
+    # the first fold that is done ends the others: beyond its last round there is no mean
+    for errors in itertools.islice(zip(*runs, strict=False), MOST_ROUNDS + 1):
+        curves.append(errors)
+        if len(curves) > PATIENCE + np.argmin(curves, axis=0).min():
+            break
+    mean_curve = np.average(curves, axis=1, weights=[len(fold.held_rows) for fold in folds])
     rounds = int(np.argmin(mean_curve))
-    return Boosted([booster for booster, _ in runs], rounds, float(mean_curve[rounds]))
+    return Boosted(boosters, rounds, float(mean_curve[rounds]))
 
 
-def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tuple[lightgbm.Booster | None, list[float]]:
-    """A booster, and the curve of its held-out errors from round 0 on."""
+def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:
+    """The held-out error after 0, 1, 2, … rounds, each of which is grown when it is asked for."""
     seen, unseen = start[fold.rows], start[fold.held_rows]
     kept, held_kept = loss.start(fold.rows, fold.offsets), loss.start(fold.held_rows, fold.held_offsets)
-    curve = [loss.held_out(held_kept, unseen, fold.held_rows, fold.held_offsets)]
-    if not fold.can_split:
-        return None, curve
-    booster = lightgbm.Booster(params, fold.binned)
+    yield loss.held_out(held_kept, unseen, fold.held_rows, fold.held_offsets)
+    if booster is None:
+        return
     booster.add_valid(fold.held_binned, "held out")
 
     def objective(F, _):
@@ -116,8 +121,5 @@ def _boost_fold(fold: Fold, start: np.ndarray, loss: Loss, params: dict) -> tupl
     def watch(F, _):
         return "error", loss.held_out(held_kept, unseen + F, fold.held_rows, fold.held_offsets), False
 
-    while len(curve) <= MOST_ROUNDS and len(curve) - 1 - int(np.argmin(curve)) < PATIENCE:
-        if booster.update(fobj=objective):
-            break
-        curve.append(booster.eval_valid(watch)[-1][2])
-    return booster, curve
+    while not booster.update(fobj=objective):
+        yield booster.eval_valid(watch)[-1][2]
