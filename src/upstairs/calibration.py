@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from upstairs.prediction import Prediction, finite_dof
+from upstairs.prediction import Prediction, t_quantile
 from upstairs.target import Scale, forward
 
 __all__ = [
@@ -61,7 +61,7 @@ def learn_intervals(
         error = np.abs(forward(scale, y) - prediction.center) / prediction.spread
         n_tasks = len(np.unique(task))
         for j, coverage in enumerate(COVERAGES):
-            ratio = error / special.stdtrit(finite_dof(prediction.dof), (1 + coverage) / 2)
+            ratio = error / t_quantile(prediction.dof, (1 + coverage) / 2)
             factor[b, j] = _task_quantile(ratio, task, min(coverage * (1 + 1 / n_tasks), 1.0))
     return Calibration(np.array(shots, float), np.clip(factor, 0.2, 20), np.ones(len(shots)))
 

@@ -7,7 +7,7 @@ from scipy import special, stats
 
 from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
-__all__ = ["ClassPrediction", "Explanation", "Prediction", "finite_dof", "from_scale", "log_density", "quantile"]
+__all__ = ["ClassPrediction", "Explanation", "Prediction", "finite_dof", "from_scale", "log_density", "quantile", "t_quantile"]
 
 
 class Prediction(NamedTuple):
@@ -76,8 +76,13 @@ def from_scale(scale: Scale, center: np.ndarray, variance: np.ndarray, spread: n
 
 def quantile(prediction: Prediction, scale: Scale, probability: float, factor: np.ndarray) -> np.ndarray:
     """The quantile of y [n] at one probability; ``factor`` [n] widens (calibration)."""
-    t = np.where(np.isinf(prediction.dof), special.ndtri(probability), special.stdtrit(finite_dof(prediction.dof), probability))
-    return back_quantile(scale, prediction.center + factor * prediction.spread * t)
+    return back_quantile(scale, prediction.center + factor * prediction.spread * t_quantile(prediction.dof, probability))
+
+
+def t_quantile(dof: np.ndarray, probability: float) -> np.ndarray:
+    """Quantile [n] of Student's t, computed once for each number of degrees of freedom: it takes long, and rows share a few."""
+    dof, rows = np.unique(dof, return_inverse=True)
+    return np.where(np.isinf(dof), special.ndtri(probability), special.stdtrit(finite_dof(dof), probability))[rows]
 
 
 def log_density(prediction: Prediction, scale: Scale, y: np.ndarray) -> np.ndarray:
