@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+import upstairs
+from dummy_learner import DummyRegressor, rows
+
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 
 
@@ -10,6 +13,21 @@ TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 def table_kind(request):
     """A function from a dict of columns to each kind of table."""
     return lambda columns: make_table(request.param, columns)
+
+
+@pytest.fixture(scope="module")
+def meta():
+    """A fitted meta-model that learned nothing, quickly."""
+    X, y, task = rows()
+    return DummyRegressor(rate=float("inf")).fit(X, y, groups=task)
+
+
+@pytest.fixture(scope="module")
+def saved(meta, tmp_path_factory):
+    """Its file."""
+    path = tmp_path_factory.mktemp("saved") / "m.upstairs"
+    upstairs.save(meta, path, task_name="store", target_name="sales")
+    return path
 
 
 def make_table(kind: str, columns: dict):

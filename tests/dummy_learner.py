@@ -106,6 +106,11 @@ def rows(n=40, tasks=("a", "b", "c", "d"), seed=0):
     return X, rng.normal(size=n), np.asarray(tasks)[np.arange(n) % len(tasks)]
 
 
+def plain_pairs(state):
+    """A state as it comes back from a file, with Python scalars."""
+    return state._replace(members=tuple(m._replace(pair=(3, True)) for m in state.members))
+
+
 def same(a, b):
     """Equal in value, type, dtype and layout, NaN equal to NaN and -0.0 not to 0.0."""
     assert type(a) is type(b)

@@ -11,26 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import upstairs
-from dummy_learner import DummyRegressor, rows, same
+from dummy_learner import plain_pairs, same
 from upstairs import UpstairsError, archive
-
-
-@pytest.fixture(scope="module")
-def meta():
-    X, y, task = rows()
-    return DummyRegressor(rate=float("inf")).fit(X, y, groups=task)
-
-
-@pytest.fixture(scope="module")
-def saved(meta, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "m.upstairs"
-    upstairs.save(meta, path, task_name="store", target_name="sales")
-    return path
-
-
-def plain_pairs(state):
-    return state._replace(members=tuple(m._replace(pair=(3, True)) for m in state.members))
-
 
 # What is written is whole or not there.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import upstairs
-from dummy_learner import DummyClassifier, DummyRegressor, rows, same
+from dummy_learner import DummyClassifier, DummyRegressor, plain_pairs, rows, same
 from shop import sales
 from upstairs import UpstairsError, flatten, learners, persistence
 
@@ -20,25 +20,8 @@ DATA = Path(__file__).parent / "data"
 REAL = [name for name, (module, _) in learners.LEARNERS.items() if module.startswith("upstairs.")]
 
 
-@pytest.fixture(scope="module")
-def meta():
-    X, y, task = rows()
-    return DummyRegressor(rate=float("inf")).fit(X, y, groups=task)
-
-
-@pytest.fixture(scope="module")
-def saved(meta, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "m.upstairs"
-    upstairs.save(meta, path, task_name="store", target_name="sales")
-    return path
-
-
 def plain_numbers(info):
     return info._replace(rounds=int(info.rounds))
-
-
-def plain_pairs(state):
-    return state._replace(members=tuple(m._replace(pair=(3, True)) for m in state.members))
 
 
 def test_everything_fitted_comes_back(meta, saved):

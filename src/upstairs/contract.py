@@ -24,7 +24,6 @@ from sklearn.utils.validation import check_is_fitted
 from upstairs.adaptation import Learner, adapt, explain, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
-from upstairs.frames import row_count
 from upstairs.prediction import Explanation
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
@@ -66,12 +65,13 @@ class MetaEstimator(Answers, BaseEstimator):
         """
         self._validate_params()
         columns = Columns.learn(X)
-        target, n_classes = self._learn_target(read_target(y, row_count(X)))
+        Z = columns.encode(X)
+        target, n_classes = self._learn_target(read_target(y, len(Z)))
         if len(target) < 2:
             raise UpstairsError(
                 "X holds 1 sample, but fit needs at least 2 rows, and in practice tens of tasks with some rows each."
             )
-        tasks = _read_tasks(columns, X, target, groups)
+        tasks = _group(Z, target, groups, columns.levels)
         if groups is not None and tasks.n_tasks < 2:
             raise UpstairsError(
                 f"groups holds one task only, {tasks.ids[0]!r}: there is nothing to learn across tasks. "
@@ -118,8 +118,7 @@ class MetaEstimator(Answers, BaseEstimator):
         check_is_fitted(self)
         if groups is None:
             raise UpstairsError("adapt_tasks needs groups, the task of each row; for a single task call adapt(X, y).")
-        support = _read_tasks(self.columns_, X, self._read_target(read_target(y, row_count(X))), groups)
-        return self._adapted_tasks(self, support)
+        return self._adapted_tasks(self, self._read_support(X, y, groups))
 
     def explain(self, X) -> Explanation | dict[Any, Explanation]:
         """Explain the zero-shot prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
@@ -144,6 +143,10 @@ class MetaEstimator(Answers, BaseEstimator):
         self.n_features_in_ = len(columns.names)
         if columns.named:
             self.feature_names_in_ = np.array(columns.names, dtype=object)
+
+    def _read_support(self, X: Any, y: Any, groups: Any) -> Tasks:
+        Z = self.columns_.encode(X)
+        return _group(Z, self._read_target(read_target(y, len(Z))), groups, self.columns_.levels)
 
     @abc.abstractmethod
     def _learn_target(self, y: np.ndarray) -> tuple[np.ndarray, int]:
@@ -180,8 +183,7 @@ class AdaptedModel(Answers, BaseEstimator):
 
     def fit(self, X, y, groups=None):
         """Adapt to these support rows, whatever this model was adapted to before; ``groups`` is ignored."""
-        target = self.meta._read_target(read_target(y, row_count(X)))
-        return self._set_support(_read_tasks(self.meta.columns_, X, target, None))
+        return self._set_support(self.meta._read_support(X, y, None))
 
     def update(self, X, y) -> AdaptedModel:
         """A new model, adapted to the rows of this one and the given ones: equal to adapting to all of them at once."""
@@ -287,10 +289,9 @@ class MetaClassifier(ClassifierMixin, AnswersClasses, MetaEstimator):
         return check_labels(y, self.classes_)[1]
 
 
-def _read_tasks(columns: Columns, X, target: np.ndarray, groups) -> Tasks:
-    Z = columns.encode(X)
+def _group(Z: np.ndarray, target: np.ndarray, groups: Any, levels: np.ndarray) -> Tasks:
     if groups is None:
-        return Tasks(Z, target, np.array([0, len(Z)]), np.array([0]), columns.levels)
+        return Tasks(Z, target, np.array([0, len(Z)]), np.array([0]), levels)
     ids, codes = np.unique(read_groups(groups, len(Z)), return_inverse=True)
     order, offsets = group_rows(codes, len(ids))
-    return Tasks(Z[order], target[order], offsets, ids, columns.levels)
+    return Tasks(Z[order], target[order], offsets, ids, levels)
