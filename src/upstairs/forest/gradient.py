@@ -219,23 +219,30 @@ def _contract(G, n, d_own, psi, linear, alike, d_linear, d_slopes, d_alike):  # 
     d_psi = np.empty(width)
     for c in range(len(d_alike)):
         for i in range(n):
+            total = 0.0
             for w in range(width):
-                d_alike[c] += G[i, w] * alike[c, i, w]
-    for p in range(len(psi)):
-        d_psi[:S] = 0.0
+                total += G[i, w] * alike[c, i, w]
+            d_alike[c] += total
+    for p in range(D):  # ∂ψ / ∂ log θ = ψ / 2
         for q in range(len(d_own)):
-            d_psi[S + q] = 2 * d_own[q] * psi[p, S + q]
+            d_linear[p] += d_own[q] * psi[p, S + q] ** 2
         for i in range(n):
             total = 0.0
             for w in range(width):
                 total += G[i, w] * psi[p, w]
-                d_psi[w] += G[i, w] * psi[p, i]
-            d_psi[i] += total
-        if p < D:  # ∂ψ / ∂ log θ = ψ / 2
+            d_linear[p] += psi[p, i] * total
+    for r in range(len(d_slopes)):
+        along = psi[D + r]
+        d_psi[:S] = 0.0
+        for q in range(len(d_own)):
+            d_psi[S + q] = 2 * d_own[q] * along[S + q]
+        for i in range(n):
+            total = 0.0
             for w in range(width):
-                d_linear[p] += d_psi[w] * psi[p, w] / 2
-        else:
-            d_slopes[p - D, 0] += d_psi.sum()
-            for k in range(1, D):
-                for w in range(width):
-                    d_slopes[p - D, k] += d_psi[w] * linear[k - 1, w]
+                total += G[i, w] * along[w]
+                d_psi[w] += G[i, w] * along[i]
+            d_psi[i] += total
+        d_slopes[r, 0] += d_psi.sum()
+        for k in range(1, D):
+            for w in range(width):
+                d_slopes[r, k] += d_psi[w] * linear[k - 1, w]
