@@ -154,7 +154,7 @@ def _backward(
 ):  # fmt: skip  # pragma: no cover (compiled)
     S, Q = alike.shape[2], d_mean.shape[2]
     psi, G = np.empty((len(root) + len(slopes), S + Q)), np.empty((S, S + Q))
-    pull, level, d_own = np.empty((S, Q)), np.empty(Q), np.empty(Q)
+    H, level, residual, d_own = np.empty((S, Q)), np.empty(Q), np.empty(Q), np.empty(Q)
     for e in range(len(phi)):
         n = n_support[e]
         G[:n], d_own[:] = 0.0, 0.0
@@ -169,16 +169,20 @@ def _backward(
                 # ∂μ/∂ρ = φ_q − φ̄_q (1 − kᵀβ) − Bᵀφ_S
                 d_rho[0] += g[q] * (phi[e, S + q] - level[q] * (1 - drawn[e, b, q]))
             for i in range(s):
+                a, c, moved = alpha[e, b, i], (1 - rho) * beta[e, b, i], 0.0
+                for q in range(Q):  # loops that write to one array each are vectorised
+                    residual[q] = g[q] * (a - level[q] * c)
+                    moved += g[q] * B[i, q]
                 for q in range(Q):
-                    residual = g[q] * (alpha[e, b, i] - (1 - rho) * level[q] * beta[e, b, i])
-                    pull[i, q] = h[q] * B[i, q] - residual
-                    G[i, S + q] += residual - 2 * h[q] * B[i, q]
-                    d_rho[0] -= g[q] * B[i, q] * phi[e, i]
+                    H[i, q] = h[q] * B[i, q] - residual[q]
+                for q in range(Q):
+                    G[i, S + q] += residual[q] - 2 * h[q] * B[i, q]
+                d_rho[0] -= phi[e, i] * moved
             for i in range(s):
                 for j in range(s):
                     total = 0.0
                     for q in range(Q):
-                        total += pull[i, q] * B[j, q]
+                        total += H[i, q] * B[j, q]
                     G[i, j] += total
         _project(linear[e], root, slopes, psi)
         _contract(G, n, d_own, psi, linear[e], alike[e], d_linear, d_slopes, d_alike)
