@@ -72,6 +72,7 @@ class MetaEstimator(Answers, BaseEstimator):
                 "X holds 1 sample, but fit needs at least 2 rows, and in practice tens of tasks with some rows each."
             )
         tasks = _group(Z, target, groups, columns.levels)
+        del Z  # learning is when memory is short
         if groups is not None and tasks.n_tasks < 2:
             raise UpstairsError(
                 f"groups holds one task only, {tasks.ids[0]!r}: there is nothing to learn across tasks. "

@@ -64,7 +64,7 @@ def learn_boosters(
 def scores(boosters: Boosters, X: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scores [n, M] of rows X [n, p], a weighted mean over the boosters with weights [n, K]."""
     sums = sum_of(boosters.trees, X, boosters.start.size).reshape(len(X), *boosters.start.shape)
-    return ((boosters.start + sums) * weights[:, :, None]).sum(axis=1)
+    return weights @ boosters.start + np.einsum("nk,nkm->nm", weights, sums)
 
 
 def held_out_scores(boosters: Boosters, tasks: Tasks, fold: np.ndarray) -> np.ndarray:

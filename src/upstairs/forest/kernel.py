@@ -95,7 +95,8 @@ def to_rows(features: FeatureMap, X: np.ndarray, f_w: np.ndarray, f_b: np.ndarra
     linear[:, :2] = np.clip(means, -MOST, MOST)
     linear[:, 2:] = np.nan_to_num(np.clip(X[:, features.numbers], features.low, features.high))
     category = np.nan_to_num(X[:, features.categories], nan=-1).astype(np.int16)
-    return Rows(f_w, f_b, linear, category, leaf)
+    # loops are compiled anew for each layout of their arrays
+    return Rows(*map(np.ascontiguousarray, (f_w, f_b, linear, category, leaf)))
 
 
 def take(rows: Rows, index: np.ndarray) -> Rows:
