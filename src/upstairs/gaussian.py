@@ -58,11 +58,7 @@ def condition(K, n, prior, level, y, classify, U, alpha, beta):  # pragma: no co
 def cholesky(A, n):  # pragma: no cover (compiled)
     """A = UᵀU in place: afterwards the upper triangle of A [n, n] holds U."""
     for i in range(n):
-        for k in range(0, i - 3, 4):  # four rows at a time: a quarter of the loads and stores
-            a, b, c, d = A[k, i], A[k + 1, i], A[k + 2, i], A[k + 3, i]
-            for j in range(i, n):
-                A[i, j] -= a * A[k, j] + b * A[k + 1, j] + c * A[k + 2, j] + d * A[k + 3, j]
-        for k in range(i // 4 * 4, i):
+        for k in range(i):
             a = A[k, i]
             for j in range(i, n):
                 A[i, j] -= a * A[k, j]
