@@ -7,7 +7,7 @@ from scipy import special, stats
 
 from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
-__all__ = ["ClassPrediction", "Explanation", "Prediction", "finite_dof", "from_scale", "log_density", "quantile", "t_quantile"]
+__all__ = ["ClassPrediction", "Explanation", "Prediction", "class_log_proba", "finite_dof", "from_scale", "log_density", "quantile", "t_quantile"]
 
 
 class Prediction(NamedTuple):
@@ -72,6 +72,18 @@ def from_scale(scale: Scale, center: np.ndarray, variance: np.ndarray, spread: n
     """
     mean = back_mean(scale, center, variance)
     return Prediction(mean, back_std(scale, mean, spread**2 * _inflation(dof)), center, spread, dof)
+
+
+def class_log_proba(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Log-probabilities [n, C] from the logits [n, C] of each class against the rest, or [n, 1] of the second of two.
+
+    P = σ(μ / √(1 + πv/8)) averages the logistic function over a logit's uncertainty (MacKay 1992, equation 15).
+    """
+    logits = mean / np.sqrt(1 + np.pi / 8 * variance)
+    if logits.shape[1] == 1:
+        return np.column_stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)])
+    log_proba = np.maximum(-np.logaddexp(0, -logits), np.log(1e-6))
+    return log_proba - special.logsumexp(log_proba, axis=1, keepdims=True)
 
 
 def quantile(prediction: Prediction, scale: Scale, probability: float, factor: np.ndarray) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""From a row to features that a linear head can adapt: φ(x) = (D, net(D)).
+
+D is the row as numbers, with missing values flagged and categories one-hot (`upstairs.design`), and every column of numbers
+once more in pieces: between two neighbouring quantiles b < c of the meta-train rows a piece is clip((x − b) / (c − b), 0, 1), so
+that a linear function of D bends where the data lie (Gorishniy et al. 2022, equation 2). net is any pair of functions; without
+one, or with no layers at all, a head on φ is a linear model.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from upstairs.design import Design, design_matrix, learn_design
+from upstairs.tasks import Tasks
+
+__all__ = ["Inputs", "Network", "features", "input_matrix", "learn_inputs", "make_network"]
+
+
+class Inputs(NamedTuple):
+    """How D is made.
+
+    Attributes
+    ----------
+    design : Design
+    column : int32 [d]
+        Column of X behind each piece.
+    start, width : float32 [d]
+    """
+
+    design: Design
+    column: np.ndarray
+    start: np.ndarray
+    width: np.ndarray
+
+
+class Network(NamedTuple):
+    """A pair of pure functions, as flax and equinox modules give them.
+
+    init : (key, n_inputs) -> parameters, a pytree of arrays
+    apply : (parameters, D [n, n_inputs]) -> [n, h]
+    """
+
+    init: Callable[[Any, int], Any]
+    apply: Callable[[Any, Any], Any]
+
+
+def learn_inputs(tasks: Tasks, n_pieces: int, logs: bool = False) -> Inputs:
+    """Choose columns and quantiles on meta-train rows; columns of two values need no pieces. ``logs``: see `learn_design`."""
+    design = learn_design(tasks, logs)
+    column: list[int] = []
+    start: list[float] = []
+    width: list[float] = []
+    for j in design.numbers if n_pieces > 1 else []:
+        x = tasks.X[:, j]
+        edges = np.unique(np.nanquantile(x, np.linspace(0, 1, n_pieces + 1)))
+        if len(edges) > 2:
+            column += [j] * (len(edges) - 1)
+            start += edges[:-1].tolist()
+            width += np.diff(edges).tolist()
+    return Inputs(design, np.array(column, np.int32), np.array(start, np.float32), np.array(width, np.float32))
+
+
+def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
+    """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
+    pieces = np.clip((np.nan_to_num(X[:, inputs.column]) - inputs.start) / inputs.width, 0, 1)
+    return np.concatenate([design_matrix(inputs.design, X).astype(np.float32), pieces], axis=1)
+
+
+def make_network(network: tuple[int, ...] | Network) -> Network:
+    """The user's own pair, or a multilayer perceptron of the given widths."""
+    if len(network) == 2 and callable(network[0]):
+        return Network(*network)
+    return _perceptron(tuple(network))
+
+
+def features(network: Network, parameters: Any, D: Any) -> Any:
+    """φ [n, q + h] of rows D [n, q]."""
+    return jnp.concatenate([D, network.apply(parameters, D)], axis=1)
+
+
+def _perceptron(widths: tuple[int, ...]) -> Network:
+    def init(key, n_inputs):
+        sizes = (n_inputs, *widths)
+        keys = jax.random.split(key, max(len(widths), 1))
+        # He et al. (2015), equation 10
+        return [
+            {"weight": jax.random.normal(k, (a, b)) * jnp.sqrt(2 / a), "bias": jnp.zeros(b)}
+            for k, a, b in zip(keys, sizes[:-1], widths, strict=False)
+        ]
+
+    def apply(parameters, D):
+        if not widths:
+            return D[:, :0]
+        for layer in parameters:
+            D = jax.nn.tanh(D @ layer["weight"] + layer["bias"])
+        return D
+
+    return Network(init, apply)

@@ -1,0 +1,264 @@
+"""Outer learning of meta-gradient descent: many tasks -> the state that one task adapts from.
+
+In order, for y and, where that makes sense, for log y: a ridge with random intercepts for each fold, where the descent starts;
+the descent itself (`training`). Then the heads are blended and calibrated on held-out episodes.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from upstairs.calibration import learn_intervals, learn_temperatures
+from upstairs.design import design_matrix
+from upstairs.episodes import BUCKETS, Episodes, draw_episodes
+from upstairs.errors import UpstairsError, UpstairsWarning
+from upstairs.forest.blending import blend_weights
+from upstairs.forest.shared_mean import _gls_ridge, _logistic_ridge
+from upstairs.gradient.checkpoint import Checkpoint, fingerprint
+from upstairs.gradient.encoder import input_matrix, learn_inputs, make_network
+from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of, target_of
+from upstairs.gradient.progress import show_progress
+from upstairs.gradient.rules.rule import Latent, Problem, Start
+from upstairs.gradient.training import Budget, Meta, Rows, Trace, answer_episodes, errors_by_shots, train
+from upstairs.levels import variance_components
+from upstairs.prediction import class_log_proba, log_density
+from upstairs.target import Scale, identity_scale, log_scale
+from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
+
+__all__ = ["Info", "learn"]
+
+N_EPISODES = 1000
+"""Held-out episodes for blending and calibration, and seen ones to tell over-fitting by."""
+MOST_SLOPES, VARYING = 24, 0.1
+"""Inputs whose slopes may differ by task: at most so many, and only those that vary within a tenth of the tasks."""
+
+
+class Info(NamedTuple):
+    """What a person wants to know of a fit.
+
+    Attributes
+    ----------
+    n_tasks, n_rows, n_parameters : int
+        Parameters of one fold model.
+    n_steps : int
+        Meta-steps after which the best θ was found (of the main head).
+    n_skipped : int
+        Steps not taken because a gradient wasn't finite.
+    interrupted : bool
+        Was the fit cut short by Ctrl-C?
+    loss, held_out : float64 [chunks], [chunks + 1]
+        Mean outer loss of each 50 steps; the held-out error before the first and after each.
+    seen_error, unseen_error : float64 [B]
+        Squared error of u (or log loss) at 0, 1, 2, 5, 10 and 20 shots on episodes of tasks that a model was fitted on and of
+        tasks it wasn't: the gap is meta-overfitting. NaN where no task is large enough.
+    log_target : bool
+        Do intervals come from a model of log y?
+    log_weight : float64 [6]
+        Weight of the model of log y in the mean, at the same shots.
+    """
+
+    n_tasks: int
+    n_rows: int
+    n_parameters: int
+    n_steps: int
+    n_skipped: int
+    interrupted: bool
+    loss: np.ndarray
+    held_out: np.ndarray
+    seen_error: np.ndarray
+    unseen_error: np.ndarray
+    log_target: bool
+    log_weight: np.ndarray
+
+
+class Trained(NamedTuple):
+    """A head, what it was learned from, and how that went."""
+
+    scale: Scale | None
+    rows: Rows
+    meta: Meta
+    trace: Trace
+
+    @property
+    def head(self) -> Head:
+        leaves = (tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part)) for part in self.meta)
+        return Head(*leaves, self.scale)
+
+
+def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
+    """Learn the state from meta-train tasks."""
+    used = pseudo_tasks(tasks, rng)
+    fold = assign_folds(used.n_tasks, params["n_folds"], rng)
+    inputs = learn_inputs(used, params["n_pieces"])
+    D = input_matrix(inputs, used.X)
+    shape = _shape(used, D, design_matrix(inputs.design, used.X[:1]).shape[1], n_classes, params)
+    problem = problem_of(shape)
+    owner = fingerprint({name: value for name, value in params.items() if name not in ("checkpoint", "verbose")}, D, used.y, fold)
+    seeds = rng.integers(2**31 - 1, size=2).tolist()
+    trained: list[Trained] = []
+    for scale, seed in zip([None] if n_classes else [identity_scale(used.y), log_scale(used.y)], seeds, strict=False):
+        if (scale is None and not n_classes) or (trained and trained[-1].trace.interrupted):
+            continue
+        rows = Rows(D, target_of(scale, used.y, n_classes), used.offsets, fold)
+        name = "classes" if n_classes else "log" if scale.log else "numbers"
+        with show_progress(params["verbose"], name, params["n_steps"]) as watch:
+            trained.append(_learn_head(problem, rows, scale, params, seed, Checkpoint(params["checkpoint"], name, owner), watch))
+    episodes = draw_episodes(used, N_EPISODES, rng)
+    known_fold = fold if used.n_tasks == tasks.n_tasks else np.full(tasks.n_tasks, -1)
+    state = State(known_fold, None, None, inputs, shape, tuple(one.head for one in trained), np.ones((len(BUCKETS), 1)), 0)
+    state = (_combine_classes if n_classes else _combine_numbers)(state, problem, trained, used, episodes, rng)
+    return state, _info(state, problem, trained, tasks, episodes)
+
+
+def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: dict) -> Shape:
+    """What is compiled, checked against what the tasks can give."""
+    most = max(int(tasks.sizes.max()) // 2, 0)
+    largest = min(BUCKETS[-1], most) if params["max_shots"] is None else params["max_shots"]
+    if params["max_shots"] is not None and largest > most:
+        raise UpstairsError(
+            f"max_shots is {largest}, but the largest task holds {tasks.sizes.max()} rows, of which a support takes at most half: "
+            f"give max_shots={most} or less."
+        )
+    least = params["min_shots"]
+    if least > largest:
+        raise UpstairsError(f"min_shots is {least}, but no support has more than {largest} rows: give min_shots={largest} or less.")
+    shots = sorted({least, largest} | {s for s in BUCKETS if least < s < largest})
+    network = make_network(params["network"])
+    n_features = D.shape[1] + _width_of(network, D.shape[1])
+    given = params["network"]
+    kept = network if any(callable(part) for part in given) else tuple(int(width) for width in given)
+    slopes = _slopes(tasks, D[:, :n_design])
+    return Shape(
+        params["inner"], kept, n_classes, D.shape[1], n_features, slopes, np.array(shots), params["inner_steps"],
+        float(params["inner_rate"]),
+    )  # fmt: skip
+
+
+def _width_of(network, n_inputs: int) -> int:
+    """Features that a network gives, or an error that says what it should."""
+    try:
+        out = jax.eval_shape(
+            lambda: network.apply(network.init(jax.random.PRNGKey(0), n_inputs), jax.numpy.zeros((3, n_inputs), np.float32))
+        )
+    except Exception as error:
+        raise UpstairsError(f"network can't be applied to rows of {n_inputs} inputs: {str(error).splitlines()[0]}") from error
+    if getattr(out, "ndim", 0) != 2 or out.shape[0] != 3:
+        raise UpstairsError(
+            f"network must turn rows [n, {n_inputs}] into features [n, h], but turns 3 rows into shape "
+            f"{list(getattr(out, 'shape', ()))}."
+        )
+    return int(out.shape[1])
+
+
+def _slopes(tasks: Tasks, D: np.ndarray) -> np.ndarray:
+    """Inputs of the plain design that vary most within tasks."""
+    starts = tasks.offsets[:-1][tasks.sizes > 0]
+    spread = np.maximum.reduceat(D, starts, axis=0) - np.minimum.reduceat(D, starts, axis=0)
+    varies = (spread > 1e-6).mean(axis=0)
+    means = np.add.reduceat(D, starts, axis=0) / np.diff(np.append(starts, len(D)))[:, None]
+    within = ((D - np.repeat(means, np.diff(np.append(starts, len(D))), axis=0)) ** 2).mean(axis=0)
+    able = np.flatnonzero((varies >= VARYING) & (within > 1e-6))
+    return np.sort(able[np.argsort(-within[able], kind="stable")[:MOST_SLOPES]])
+
+
+def _learn_head(
+    problem: Problem, rows: Rows, scale: Scale | None, params: dict, seed: int, checkpoint: Checkpoint, watch: Callable
+) -> Trained:
+    starts = [_start(problem, rows, rows.fold != k) for k in range(rows.fold.max() + 1)]
+    budget = Budget(
+        params["n_steps"], params["batch_tasks"], params["patience"], params["learning_rate"], params["weight_decay"]
+    )
+    meta, trace = train(problem, rows, starts, budget, seed, checkpoint, watch)
+    if trace.interrupted:
+        warnings.warn(
+            UpstairsWarning(f"fit was interrupted: the model is the best of the first {50 * len(trace.loss)} meta-steps."), stacklevel=2
+        )
+    return Trained(scale, rows, meta, trace)
+
+
+def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
+    """Ridge of the tasks that a fold model sees."""
+    sizes = np.diff(rows.offsets)
+    mine, offsets = np.repeat(seen, sizes), offsets_of(sizes[seen])
+    D, Y = rows.D[mine].astype(np.float64), rows.y[mine].astype(np.float64)
+    if problem.classify:
+        linear = np.stack([_logistic_ridge(D, y, offsets) for y in Y.T])
+        return Start(linear, np.full(len(linear), 0.5), np.ones(len(linear)))
+    linear = _gls_ridge(D, Y[:, 0], offsets)
+    noise, level = variance_components(Y[:, 0] - D @ linear, offsets)
+    return Start(linear[None], np.array([level / noise]), np.array([noise]))
+
+
+def _combine_numbers(
+    state: State, problem: Problem, trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator
+) -> State:
+    """Weigh the heads by bucket, choose the one that intervals come from, and calibrate it."""
+    numbers, targets, names = [], [], []
+    for shots in BUCKETS:
+        some = _with_shots(episodes, shots)
+        numbers.append([number_of(one.scale, _held_out(problem, one, some, shots)) for one in trained])
+        targets.append(tasks.y[some.query[some.query >= 0]])
+        names.append(np.repeat(some.task, (some.query >= 0).sum(axis=1)))
+    blend: list[np.ndarray] = []
+    for bucket, y, task in zip(numbers, targets, names, strict=True):
+        # a bucket that no task is large enough for takes after the one before it
+        blend.append(blend_weights([number.mean for number in bucket], y, task, rng) if len(y) else blend[-1])
+    fits = [
+        sum(log_density(bucket[h], one.scale, y).sum() for bucket, y in zip(numbers, targets, strict=True))
+        for h, one in enumerate(trained)
+    ]
+    main = int(np.argmax(fits))
+    scale = trained[main].scale
+    calibration = learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, names, scale)
+    return state._replace(scale=scale, calibration=calibration, blend=np.array(blend), main=main)
+
+
+def _combine_classes(
+    state: State, problem: Problem, trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator
+) -> State:
+    """Temperatures of the classes' probabilities by bucket."""
+    log_probas, targets = [], []
+    for shots in BUCKETS:
+        some = _with_shots(episodes, shots)
+        latent = _held_out(problem, trained[0], some, shots)
+        log_probas.append(class_log_proba(latent.mean, latent.variance))
+        targets.append(tasks.y[some.query[some.query >= 0]])
+    return state._replace(calibration=learn_temperatures(BUCKETS, log_probas, targets))
+
+
+def _with_shots(episodes: Episodes, shots: int) -> Episodes:
+    """Episodes whose support tells this bucket from the one before it."""
+    least = 0 if shots == 0 else 1 + max(s for s in BUCKETS if s < shots)
+    return episodes.take(episodes.shots >= least)
+
+
+def _held_out(problem: Problem, one: Trained, episodes: Episodes, shots: int) -> Latent:
+    """Each task by the fold model that didn't see it."""
+    return answer_episodes(problem, one.meta, one.rows, episodes, one.rows.fold[episodes.task], shots)
+
+
+def _info(state: State, problem: Problem, trained: list[Trained], tasks: Tasks, episodes: Episodes) -> Info:
+    main = trained[state.main]
+    own = main.rows.fold[episodes.task]
+    n_folds = main.rows.fold.max() + 1
+    asked = problem._replace(shots=BUCKETS)
+    unseen, _ = errors_by_shots(asked, main.meta, main.rows, episodes, own)
+    seen, _ = errors_by_shots(asked, main.meta, main.rows, episodes, (own + 1) % n_folds)
+    log = [one.scale is not None and one.scale.log for one in trained]
+    return Info(
+        tasks.n_tasks,
+        len(tasks.y),
+        sum(leaf.size for leaf in jax.tree.leaves(main.meta)) // n_folds,
+        main.trace.step,
+        sum(one.trace.n_skipped for one in trained),
+        any(one.trace.interrupted for one in trained),
+        main.trace.loss,
+        main.trace.held_out,
+        seen,
+        unseen,
+        log[state.main],
+        state.blend @ np.array(log, float),
+    )

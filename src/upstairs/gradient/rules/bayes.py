@@ -1,0 +1,230 @@
+"""A Bayesian linear head in closed form: the prior of its weights is learned, their posterior given a support is exact.
+
+    u = f_w(x) + level + z(x)ᵀw + ε,    w ~ N(0, σ² I),  ε ~ N(0, σ²),  σ² ~ inverse gamma(ν/2, ν σ₀²/2)
+    f = φ(x)ᵀm,  z(x) = (√θ₀, √θ_j D_j, √θ_L φ(x)ᵀL)
+
+so the head on φ has the prior N(m, σ² (θ₀ e₁e₁ᵀ + diag θ_j + θ_L LLᵀ)) (ALPaCA, Harrison et al. 2018, section 3; R2-D2, Bertinetto
+et al. 2019). m has two columns: f_w, and the level f_b that x alone predicts, of which a share 1 − ρ is worth nothing once the
+task's level is seen. With Λ = I + ZᵀZ over n support rows, a = Λ⁻¹Zᵀ(u − f_w − ρ f_b), b = Λ⁻¹Zᵀ1, and c = (1 − ρ) times the mean
+of f_b over the support and the query row,
+
+    μ_q = f_w + ρ f_b + c + z_qᵀ(a − c b),     v_q = σ₀² (1 + z_qᵀΛ⁻¹z_q)
+
+and u_q is Student's t with ν + n degrees of freedom and scale² v_q (ν + Q) / (ν + n), Q the support's squared distance from what
+the prior expects. An adapted task is as large as Λ, however many rows it saw. Classes: the same on the logit, w at its mode.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from upstairs.gradient.encoder import features
+from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
+from upstairs.gradient.rules.rule import Latent, Problem, Rule, Start, Episode
+
+__all__ = ["RULE"]
+
+RANK = 8
+NEWTON_STEPS, LEAST_CURVATURE = 6, 1e-3
+SQUARED_SHARE = 0.7
+"""Of the loss, for the squared error; the rest is the log density of the Student t."""
+SPARSITY = 2e-4
+"""A column whose slopes don't pay loses them: SPARSITY Σ log(1 + θ / 0.01) is added to the loss."""
+
+
+class Prior(NamedTuple):
+    """Natural logs of θ_0 [C], θ_j [C, k], θ_L [C], σ₀² [C] and ν [C], and the logit of ρ [C]."""
+
+    level: Any
+    slopes: Any
+    rest: Any
+    noise: Any
+    nu: Any
+    rho: Any
+
+
+class Adapted(NamedTuple):
+    """Posterior given n rows: Σ f_b, Λ⁻¹, a, b and Q, of each output."""
+
+    n: Any
+    level_sum: Any
+    covariance: Any
+    a: Any
+    b: Any
+    surprise: Any
+
+
+def init(key: Any, problem: Problem, start: Start) -> tuple[dict, dict]:
+    """The mean starts from the ridge, the network adds nothing to it yet, and slopes are small."""
+    for_network, for_factor = jax.random.split(key)
+    q, h, C = problem.n_inputs, problem.n_features, problem.n_outputs
+    size = jnp.where(jnp.arange(h) < q, 0.1, 0.3 / jnp.sqrt(max(h - q, 1))).at[0].set(0) / jnp.sqrt(RANK)
+    weights = {
+        "network": problem.network.init(for_network, q),
+        "linear": jnp.stack([start.linear, jnp.zeros((C, q))], axis=2),
+        "mean": jnp.zeros((C, h - q, 2)),
+        "factor": jax.random.normal(for_factor, (C, h, RANK)) * size[:, None],
+    }
+    one = jnp.ones(C)
+    slopes = jnp.full((C, len(problem.slopes)), jnp.log(0.02))
+    head = Prior(jnp.log(start.level), slopes, 0 * one, jnp.log(start.noise), jnp.log(8) * one, 0 * one)
+    return weights, {"head": head, "error": jnp.zeros(len(problem.shots))}
+
+
+def adapt(weights: dict, prior: dict, problem: Problem, D: Any, y: Any, n: Any) -> Adapted:
+    """Condition every output's head on the first n rows."""
+    counts = (jnp.arange(len(D)) < n).astype(D.dtype)
+    condition = _condition_classes if problem.classify else _condition_numbers
+    return jax.vmap(lambda f_w, f_b, z, one, y: condition(f_w, f_b, z, one, y, counts), in_axes=(0, 0, 0, 0, 1))(
+        *_parts(weights, prior, problem, D), prior["head"], y
+    )
+
+
+def predict(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any) -> Latent:
+    """Mean and variance of every output."""
+
+    def one(f_w, f_b, z, prior, adapted):
+        rho, nu = jax.nn.sigmoid(prior.rho), jnp.exp(prior.nu)
+        c = (1 - rho) * (adapted.level_sum + f_b) / (adapted.n + 1)
+        mean = f_w + rho * f_b + c + z @ adapted.a - c * (z @ adapted.b)
+        own = ((z @ adapted.covariance) * z).sum(axis=1)
+        if problem.classify:
+            return mean, own, own, jnp.full(len(z), jnp.inf)
+        v = jnp.exp(prior.noise) * (1 + own)
+        return mean, v, v * (nu + adapted.surprise) / (nu + adapted.n), jnp.full(len(z), nu + adapted.n)
+
+    parts = _parts(weights, prior, problem, D)
+    mean, variance, spread2, dof = jax.vmap(one)(*parts, prior["head"], adapted)
+    return Latent(mean.T, variance.T, spread2.T, dof[0])
+
+
+def loss(weights: dict, prior: dict, problem: Problem, episode: Episode) -> tuple[Any, Any]:
+    """Numbers: at all shots at once, since the factor of the whole support holds that of every nested one. Classes: at one."""
+    losses, counts = (_class_losses if problem.classify else _number_losses)(weights, prior, problem, episode)
+    head = prior["head"]
+    spent = sum(jnp.log1p(jnp.exp(theta) / 0.01).sum() for theta in (head.level, head.slopes, head.rest))
+    return losses + SPARSITY * spent, counts
+
+
+def split(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any) -> tuple[Any, Any]:
+    """Level with what is left of f_b, and slopes."""
+
+    def one(f_b, z, prior, adapted):
+        rho, k = jax.nn.sigmoid(prior.rho), len(problem.slopes)
+        c = (1 - rho) * (adapted.level_sum + f_b) / (adapted.n + 1)
+        terms = z * (adapted.a - c[:, None] * adapted.b)
+        return c - (1 - rho) * f_b + terms[:, 0], terms[:, 1 : 1 + k]
+
+    _, f_b, z = _parts(weights, prior, problem, D)
+    level, slopes = jax.vmap(one)(f_b, z, prior["head"], adapted)
+    return level.T, slopes.transpose(1, 2, 0)
+
+
+RULE = Rule(init, adapt, predict, loss, split)
+
+
+def whiten(A: Any, R: Any) -> Any:
+    """L⁻¹R for A = LLᵀ [n, n] and R [n, m], row by row of L.
+
+    Plain elimination, which XLA maps over thousands of small matrices; its own factorisation calls LAPACK for one at a time, and
+    jaxlib 0.10 can wait for ever where two such calls meet inside a scan.
+    """
+    rows = jnp.arange(len(A))
+
+    def eliminate(left, j):
+        A, R = left
+        scale = jax.lax.rsqrt(jnp.maximum(A[j, j], 1e-12))
+        white = R[j] * scale
+        below = jnp.where(rows > j, A[:, j] * scale, 0)[:, None]
+        return (A - below * (A[j] * scale), R - below * white), white
+
+    return jax.lax.scan(eliminate, (A, R), rows)[1]
+
+
+def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
+    """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
+    phi = features(problem.network, weights["network"], D)
+    q = problem.n_inputs
+    f = D @ weights["linear"] + phi[:, q:] @ weights["mean"]
+    head = prior["head"]
+    level = jnp.broadcast_to(jnp.exp(head.level / 2)[:, None, None], (problem.n_outputs, len(D), 1))
+    slopes = D[:, jnp.array(problem.slopes, int)] * jnp.exp(head.slopes / 2)[:, None]
+    rest = jnp.exp(head.rest / 2)[:, None, None] * (phi @ weights["factor"])
+    return f[..., 0], f[..., 1], jnp.concatenate([level, slopes, rest], axis=2)
+
+
+def _inverse(A: Any) -> Any:
+    white = whiten(A, jnp.eye(len(A)))
+    return white.T @ white
+
+
+def _condition_numbers(f_w, f_b, z, prior, y, counts):
+    rho = jax.nn.sigmoid(prior.rho)
+    Z, e = z * counts[:, None], (y - f_w - rho * f_b) * counts
+    covariance = _inverse(jnp.eye(Z.shape[1]) + Z.T @ Z)
+    Ze, Z1, n, level_sum = Z.T @ e, Z.sum(axis=0), counts.sum(), (f_b * counts).sum()
+    a, b = covariance @ Ze, covariance @ Z1
+    c = (1 - rho) * level_sum / jnp.maximum(n, 1)
+    # rᵀ(I + ZZᵀ)⁻¹r of r = e − c 1
+    Q = (e**2).sum() - Ze @ a - 2 * c * (e.sum() - Ze @ b) + c**2 * (n - Z1 @ b)
+    return Adapted(n, level_sum, covariance, a, b, Q / jnp.exp(prior.noise))
+
+
+def _condition_classes(f_w, f_b, z, prior, y, counts):
+    rho, n, level_sum = jax.nn.sigmoid(prior.rho), counts.sum(), (f_b * counts).sum()
+    c = (1 - rho) * level_sum / jnp.maximum(n, 1)
+    known = f_w + rho * f_b + c
+
+    def newton(w):
+        p = jax.nn.sigmoid(known + z @ w)
+        W = (p * (1 - p) + LEAST_CURVATURE) * counts
+        covariance = _inverse(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
+        return w + covariance @ (z.T @ ((y - p) * counts) - w), covariance, W
+
+    w = jax.lax.fori_loop(0, NEWTON_STEPS, lambda _, w: newton(w)[0], jnp.zeros(z.shape[1]))
+    # at the mode a step's derivative by w is 0, so one step from a constant has the mode's own gradient
+    w, covariance, W = newton(jax.lax.stop_gradient(w))
+    b = covariance @ (z.T @ W)
+    return Adapted(n, level_sum, covariance, w + c * b, b, jnp.zeros(()))
+
+
+def _class_losses(weights, prior, problem, episode):
+    n = jnp.minimum(episode.shots, episode.n_s)
+    latent = predict(weights, prior, problem, adapt(weights, prior, problem, episode.D_s, episode.y_s, n), episode.D_q)
+    return spread_over(problem.shots, episode, class_losses(latent, episode.y_q))
+
+
+def _number_losses(weights, prior, problem, episode):
+    S, shots = len(episode.D_s), jnp.array(problem.shots)
+    f_w, f_b, z = (part[0] for part in _parts(weights, prior, problem, jnp.concatenate([episode.D_s, episode.D_q])))
+    head = prior["head"]
+    rho, nu, noise = jax.nn.sigmoid(head.rho[0]), jnp.exp(head.nu[0]), jnp.exp(head.noise[0])
+    counts = (jnp.arange(S) < episode.n_s).astype(f_w.dtype)
+    Z, z_q, level = z[:S] * counts[:, None], z[S:], f_b[:S] * counts
+    e = (episode.y_s[:, 0] - f_w[:S] - rho * f_b[:S]) * counts
+    white = whiten(Z @ Z.T + jnp.eye(S), jnp.concatenate([e[:, None], counts[:, None], Z @ z_q.T], axis=1))
+    # row i of L⁻¹R needs rows 1..i alone, so sums over its first s rows belong to the support of s shots
+    e, one, k = white[:, :1], white[:, 1:2], white[:, 2:]
+    terms = jnp.concatenate([k * e, k * one, k**2, e**2, e * one, one**2, level[:, None]], axis=1)
+    sums = jnp.concatenate([jnp.zeros((1, terms.shape[1])), jnp.cumsum(terms, axis=0)])[shots]
+    Q = len(z_q)
+    ke, k1, kk, (ee, e1, ones, level_sum) = sums[:, :Q], sums[:, Q : 2 * Q], sums[:, 2 * Q : 3 * Q], sums[:, 3 * Q :].T
+    c = (1 - rho) * (level_sum[:, None] + f_b[S:]) / (shots[:, None] + 1)
+    own = (1 - rho) * level_sum / jnp.maximum(shots, 1)
+    mean = f_w[S:] + rho * f_b[S:] + c + ke - c * k1
+    v = noise * (1 + (z_q**2).sum(axis=1) - kk)
+    spread2 = v * ((nu + (ee - 2 * own * e1 + own**2 * ones) / noise) / (nu + shots))[:, None]
+    error2 = (episode.y_q[:, 0] - mean) ** 2
+    per_row = SQUARED_SHARE * squared_loss(error2, prior["error"][:, None]) + (1 - SQUARED_SHARE) * _student_loss(
+        error2, spread2, nu + shots[:, None]
+    )
+    asked = (shots <= episode.n_s)[:, None] & (jnp.arange(Q) < episode.n_q)
+    total = asked.sum(axis=1)
+    return jnp.where(asked, per_row, 0).sum(axis=1) / jnp.maximum(total, 1), total
+
+
+def _student_loss(error2: Any, spread2: Any, dof: Any) -> Any:
+    normal = gammaln((dof + 1) / 2) - gammaln(dof / 2) - jnp.log(dof * spread2) / 2
+    return (dof + 1) / 2 * jnp.log1p(error2 / (spread2 * dof)) - normal

@@ -1,0 +1,278 @@
+"""Outer learning: Adam descends in meta-space, for all folds of tasks at once.
+
+    min over θ of E over tasks, over numbers of shots, [L(query | θ adapted to the support)]
+
+K fold models, each blind to one fold of tasks, take their steps side by side; the prior, which they share, takes its own on
+episodes of the tasks that each fold model doesn't see. Every ``CHUNK`` steps the held-out error is looked at, and the best θ so
+far is what comes back: after the last step, when patience is over, or at Ctrl-C. A gradient that isn't finite moves nothing.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from upstairs.episodes import Episodes, draw_episodes
+from upstairs.gradient.checkpoint import Checkpoint
+from upstairs.gradient.rules.losses import class_losses
+from upstairs.gradient.rules.rule import SLOW, Episode, Latent, Problem, Start
+from upstairs.tasks import Tasks, offsets_of
+
+__all__ = ["Budget", "Meta", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
+
+CHUNK = 50
+N_WATCHED, N_QUERY = 60, 16
+"""Held-out episodes of each fold that errors are watched on, and query rows of any episode."""
+LARGEST_GRADIENT = 1.0
+SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
+"""Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
+BLOCK = 64
+"""Episodes that are answered together."""
+
+
+class Rows(NamedTuple):
+    """Meta-train rows as the network sees them.
+
+    D, y : float32 [n, q], [n, C]
+    offsets : int64 [T + 1]
+    fold : int64 [T]
+    """
+
+    D: np.ndarray
+    y: np.ndarray
+    offsets: np.ndarray
+    fold: np.ndarray
+
+
+class Budget(NamedTuple):
+    """How long to descend, and how fast; ``patience`` counts chunks of steps without a better held-out error."""
+
+    n_steps: int
+    batch_tasks: int
+    patience: int
+    learning_rate: float
+    weight_decay: float
+
+
+class Meta(NamedTuple):
+    """θ: weights with a leading axis of K folds, and the prior that they share."""
+
+    weights: Any
+    prior: Any
+
+
+class Trace(NamedTuple):
+    """How the descent went.
+
+    step : int
+        At which the best θ was found.
+    loss, held_out : float64 [chunks], [chunks + 1]
+        Mean outer loss of each chunk; the held-out error before the first and after each.
+    n_skipped : int
+        Steps not taken because a gradient wasn't finite.
+    interrupted : bool
+    """
+
+    step: int
+    loss: np.ndarray
+    held_out: np.ndarray
+    n_skipped: int
+    interrupted: bool
+
+
+class Progress(NamedTuple):
+    """All that a descent needs to go on."""
+
+    meta: Meta
+    optimizer: Any
+    best: Meta
+    at: np.ndarray
+    loss: np.ndarray
+    held_out: np.ndarray
+
+
+def train(
+    problem: Problem, rows: Rows, starts: list[Start], budget: Budget, seed: int, checkpoint: Checkpoint,
+    watch: Callable[[int, float, float], None],
+) -> tuple[Meta, Trace]:  # fmt: skip
+    """Descend from ``starts``, one a fold; ``watch`` is told the step, the loss and the held-out error after each chunk."""
+    folds = range(len(starts))
+    seen, unseen = ([_view(rows, (rows.fold == k) == held) for k in folds] for held in (False, True))
+    watched, model = _draw(unseen, N_WATCHED, problem, np.random.default_rng([seed, 0]))
+    watched = Episodes(model, *(part.reshape(len(model), -1) for part in watched[1:]))
+    progress = checkpoint.resume(_begin(problem, starts, budget, seed))
+    interrupted = False
+    try:
+        while len(progress.held_out) <= len(progress.loss) or _goes_on(progress, budget):
+            if len(progress.held_out) > len(progress.loss):
+                step = len(progress.loss)
+                batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
+                meta, optimizer, loss = _descend(problem, budget, progress.meta, progress.optimizer, *batches)
+                progress = progress._replace(meta=meta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
+            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task)[0])
+            if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
+                progress = progress._replace(best=jax.tree.map(np.asarray, progress.meta), at=np.array(len(progress.loss)))
+            progress = progress._replace(held_out=np.append(progress.held_out, error))
+            checkpoint.keep(progress)
+            if len(progress.loss):
+                watch(CHUNK * len(progress.loss), progress.loss[-1], error)
+    except KeyboardInterrupt:
+        interrupted = True
+    skipped = sum(int(np.max(part.total_notfinite)) for part in progress.optimizer)
+    return jax.tree.map(np.asarray, progress.best), Trace(
+        CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted
+    )
+
+
+def errors_by_shots(
+    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared error or log loss [B] at each of ``problem.shots``, NaN where no episode can tell; and rows behind it [B]."""
+    errors, counts = np.full(len(problem.shots), np.nan), np.zeros(len(problem.shots), int)
+    for b, shots in enumerate(problem.shots):
+        able = episodes.shots >= shots
+        if able.any():
+            latent = answer_episodes(problem, meta, rows, episodes.take(able), model[able], shots)
+            query = episodes.query[able]
+            y = rows.y[query[query >= 0]]
+            losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
+            errors[b], counts[b] = float(np.mean(losses)), len(y)
+    return errors, counts
+
+
+def answer_episodes(
+    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int
+) -> Latent:
+    """Latent of the query rows of episodes [Σ Q, C], each by the fold model [E] named, adapted to its first ``shots`` rows."""
+    support, query = episodes.support[:, : max(shots, 1)], episodes.query
+    n = np.minimum((support >= 0).sum(axis=1), shots)
+    answers = [np.empty((*query.shape, problem.n_outputs), np.float32) for _ in range(3)] + [np.empty(query.shape, np.float32)]
+    for k in np.unique(model):
+        weights, mine = jax.tree.map(lambda w, k=k: w[k], meta.weights), np.flatnonzero(model == k)
+        for start in range(0, len(mine), BLOCK):
+            # the last block repeats its last episode, so that one shape is compiled
+            e = mine[np.minimum(np.arange(start, start + BLOCK), len(mine) - 1)]
+            s = support[e]
+            latent = _answer(problem, weights, meta.prior, rows.D[s], rows.y[s], n[e], rows.D[query[e]])
+            for whole, part in zip(answers, latent, strict=True):
+                whole[e] = part
+    asked = query >= 0
+    return Latent(*(np.asarray(answer[asked], np.float64) for answer in answers))
+
+
+@functools.partial(jax.jit, static_argnames="problem")
+def _answer(problem, weights, prior, D_s, y_s, n, D_q):
+    def one(D_s, y_s, n, D_q):
+        adapted = problem.rule.adapt(weights, prior, problem, D_s, y_s, n)
+        return problem.rule.predict(weights, prior, problem, adapted, D_q)
+
+    return jax.vmap(one)(D_s, y_s, n, D_q)
+
+
+def _goes_on(progress: Progress, budget: Budget) -> bool:
+    done = len(progress.loss)
+    return CHUNK * done < budget.n_steps and done - int(progress.at) < budget.patience
+
+
+def _score(problem: Problem, errors: np.ndarray) -> float:
+    """One number: mean over shots of the log loss, or of half the log of the squared error, so that every shot counts."""
+    known = errors[~np.isnan(errors)]
+    score = known.mean() if problem.classify else 0.5 * np.log(np.maximum(known, 1e-12)).mean()
+    return float(score) if np.isfinite(score) else np.inf
+
+
+def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> Progress:
+    keys = jax.random.split(jax.random.PRNGKey(seed), len(starts))
+    begun = [problem.rule.init(key, problem, start) for key, start in zip(keys, starts, strict=True)]
+    meta = Meta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
+    for_weights, for_prior = _optimizers(budget)
+    optimizer = (jax.vmap(for_weights.init)(meta.weights), for_prior.init(meta.prior))
+    return Progress(meta, optimizer, meta, np.array(0), np.empty(0), np.empty(0))
+
+
+@functools.cache
+def _optimizers(budget: Budget) -> tuple[Any, Any]:
+    """Of the weights and of the prior."""
+
+    def cosine(rate):
+        return optax.cosine_decay_schedule(rate, max(budget.n_steps, 1), LAST_RATE)
+
+    def safe(optimizer):
+        clipped = optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optimizer)
+        return optax.apply_if_finite(clipped, max_consecutive_errors=2**31 - 1)
+
+    fast = optax.adamw(cosine(budget.learning_rate), weight_decay=budget.weight_decay)
+    slow = optax.adam(cosine(SLOWNESS * budget.learning_rate))
+    weights = optax.partition({"fast": fast, "slow": slow}, lambda w: {name: "slow" if name in SLOW else "fast" for name in w})
+    return safe(weights), safe(optax.adam(cosine(PRIOR_RATE)))
+
+
+@functools.partial(jax.jit, static_argnames=("problem", "budget"))
+def _descend(problem, budget, meta, optimizer, seen, unseen):
+    """As many steps as the batches [steps, K, tasks, ...] hold."""
+    for_weights, for_prior = _optimizers(budget)
+
+    def loss_of(weights, prior, episodes):
+        losses, counts = jax.vmap(problem.rule.loss, in_axes=(None, None, None, 0))(weights, prior, problem, episodes)
+        told = (counts > 0).sum(axis=0)
+        by_shots = jnp.where(counts > 0, losses, 0).sum(axis=0) / jnp.maximum(told, 1)
+        return by_shots.sum() / jnp.maximum((told > 0).sum(), 1)
+
+    def prior_loss(prior, weights, episodes):
+        return jax.vmap(loss_of, in_axes=(0, None, 0))(weights, prior, episodes).mean()
+
+    def weights_step(weights, state, prior, episodes):
+        loss, gradient = jax.value_and_grad(loss_of)(weights, prior, episodes)
+        change, state = for_weights.update(gradient, state, weights)
+        return optax.apply_updates(weights, change), state, loss
+
+    def step(carry, episodes):
+        (weights, prior), (weights_state, prior_state) = carry
+        seen, unseen = episodes
+        change, prior_state = for_prior.update(jax.grad(prior_loss)(prior, weights, unseen), prior_state, prior)
+        weights, weights_state, loss = jax.vmap(weights_step, in_axes=(0, 0, None, 0))(weights, weights_state, prior, seen)
+        return (Meta(weights, optax.apply_updates(prior, change)), (weights_state, prior_state)), loss
+
+    (meta, optimizer), losses = jax.lax.scan(step, (meta, optimizer), (seen, unseen))
+    return meta, optimizer, losses.mean()
+
+
+def _batches(
+    problem: Problem, rows: Rows, seen: list, unseen: list, budget: Budget, rng: np.random.Generator
+) -> tuple[Episode, Episode]:
+    """Episodes of a chunk, [steps, K, tasks, ...], for the weights and (half as many) for the prior."""
+    batches = []
+    for views, n_tasks in ((seen, budget.batch_tasks), (unseen, -(-budget.batch_tasks // 2))):
+        episodes, _ = _draw(views, CHUNK * n_tasks, problem, rng)
+        shape = (len(views), CHUNK, n_tasks)
+        support, query = (
+            np.ascontiguousarray(part.reshape(*shape, -1).swapaxes(0, 1)) for part in (episodes.support, episodes.query)
+        )
+        shots = rng.choice(problem.shots, support.shape[:-1])
+        counts = ((part >= 0).sum(axis=-1) for part in (support, query))
+        n_s, n_q = counts
+        batches.append(Episode(rows.D[support], rows.y[support], n_s, rows.D[query], rows.y[query], n_q, shots))
+    return batches[0], batches[1]
+
+
+def _view(rows: Rows, mask: np.ndarray) -> tuple[Tasks, np.ndarray]:
+    """The masked tasks, by number of rows only, and where those rows stand."""
+    sizes = np.diff(rows.offsets)
+    nothing = np.empty(0)
+    where = np.flatnonzero(np.repeat(mask, sizes))
+    return Tasks(nothing, nothing, offsets_of(sizes[mask]), nothing, nothing), where
+
+
+def _draw(views: list, n_episodes: int, problem: Problem, rng: np.random.Generator) -> tuple[Episodes, np.ndarray]:
+    """Episodes [K, E, ...] of each view, as rows of the whole; and the view of each, flat."""
+    supports, queries = [], []
+    for tasks, where in views:
+        drawn = draw_episodes(tasks, n_episodes, rng, most_support=problem.shots[-1], most_query=N_QUERY)
+        supports.append(np.where(drawn.support >= 0, where[drawn.support], -1))
+        queries.append(np.where(drawn.query >= 0, where[drawn.query], -1))
+    model = np.repeat(np.arange(len(views)), n_episodes)
+    return Episodes(model, np.stack(supports), np.stack(queries)), model
