@@ -27,8 +27,8 @@ def explain_mean(mean: SharedMean, X: np.ndarray) -> tuple[np.ndarray, np.ndarra
     total = np.zeros((len(X), X.shape[1] + 1))
     for booster in mean.boosters:
         contributions = lightgbm.Booster(model_str=booster.text).predict(X, pred_contrib=True, num_threads=1)
-        total += booster.weight / n_folds * contributions
-    linear = design_matrix(design, X) * mean.coef.mean(axis=0)
+        total += (1 - mean.share * (booster.group % 2 == 0)) * booster.weight / n_folds * contributions
+    linear = design_matrix(design, X) * ([1 - mean.share, 1] @ mean.coef.mean(axis=0))
     base, shared = total[:, -1] + linear[:, 0], total[:, :-1]
     return base, shared + by_column(design, linear, X.shape[1])
 
