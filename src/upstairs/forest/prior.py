@@ -36,6 +36,7 @@ __all__ = ["learn_prior"]
 PENALTY, CLASS_PENALTY = 2e-4, 6e-5
 SLOPE_PENALTY = 2e-3
 SQUARED_SHARE = 0.7
+WHOLE = 65535
 WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
 LEAST_THETA, MOST_THETA, MOST_CLASS_THETA = 1e-5, 1e3, 8.0
 
@@ -44,8 +45,8 @@ class EpisodeData(NamedTuple):
     """Rows of E episodes, of which the first S are support and the next Q query, padded.
 
     ``target``, ``f_w``, ``phi`` float64 [E, S + Q] · ``linear`` float32 [E, S + Q, 2 + J] · ``n_support``, ``n_query`` [E]
-    ``alike`` uint8 [E, C + R + 1, S, S + Q]: the kernel's components that are not linear (categories, bumps, same leaves), of
-    which 255 stands for 1: exact enough to learn by, and small.
+    ``alike`` uint16 [E, C + R + 1, S, S + Q]: the kernel's components that are not linear (categories, bumps, same leaves), of
+    which 65535 stands for 1: small, and exact enough (in 255 steps K + I is no longer positive where a θ is in the hundreds).
     """
 
     target: np.ndarray
@@ -84,7 +85,7 @@ def gather(rows: Rows, target: np.ndarray, episodes: Episodes, features: Feature
     """Copy the rows of each episode side by side."""
     index = np.maximum(np.concatenate([episodes.support, episodes.query], axis=1), 0)
     S, bumps = episodes.support.shape[1], features.bumps
-    alike = np.empty((len(index), rows.category.shape[1] + len(bumps) + 1, S, index.shape[1]), np.uint8)
+    alike = np.empty((len(index), rows.category.shape[1] + len(bumps) + 1, S, index.shape[1]), np.uint16)
     _compare(rows.linear, rows.category, rows.leaf, bumps, index, alike)
     return EpisodeData(
         target[index], rows.f_w[index], rows.f_b[index], rows.linear[index], alike,
@@ -195,7 +196,7 @@ def _predict_queries(prior: Prior, data: EpisodeData, classify: bool) -> tuple[n
     Q, B = width - S, len(SHOTS)
     psi = project(prior, data.linear)
     kernel = psi[:, :S] @ psi.transpose(0, 2, 1)
-    _add_alike(kernel, data.alike, _alike_weights(prior) / 255)
+    _add_alike(kernel, data.alike, _alike_weights(prior) / WHOLE)
     own = (psi[:, S:] ** 2).sum(axis=2) + _alike_weights(prior).sum() + (0.0 if classify else 1.0)
     mean, variance, used = np.zeros((E, B, Q)), np.ones((E, B, Q)), np.zeros((E, B, Q), bool)
     solved = np.zeros((E, B, S, Q + 2))
@@ -218,7 +219,7 @@ def _backward_all(prior: Prior, data: EpisodeData, d_mean: np.ndarray, d_varianc
     d_own = d_variance.sum(axis=1)
     d_alike = np.zeros(data.alike.shape[1])
     _contract_alike(d_kernel, data.alike, d_alike)
-    d_alike = d_alike / 255 + d_own.sum()
+    d_alike = d_alike / WHOLE + d_own.sum()
 
     d_psi = np.empty_like(kept.psi)
     within = d_kernel[:, :, :S]
@@ -246,14 +247,14 @@ def _compare(linear, category, leaf, bumps, index, out):  # pragma: no cover (co
             for j in range(out.shape[3]):
                 b = index[e, j]
                 for c in range(C):
-                    out[e, c, i, j] = 255 * (category[a, c] == category[b, c])
+                    out[e, c, i, j] = WHOLE * (category[a, c] == category[b, c])
                 for k in range(R):
                     gap = linear[a, bumps[k]] - linear[b, bumps[k]]
-                    out[e, C + k, i, j] = int(255 * np.exp(-2.0 * gap * gap) + 0.5)
+                    out[e, C + k, i, j] = int(WHOLE * np.exp(-2.0 * gap * gap) + 0.5)
                 same = 0
                 for m in range(M):
                     same += leaf[a, m] == leaf[b, m]
-                out[e, C + R, i, j] = int(255 * same / max(M, 1) + 0.5)
+                out[e, C + R, i, j] = int(WHOLE * same / max(M, 1) + 0.5)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
