@@ -1,6 +1,11 @@
 """Every learner that keeps the contract: a new one is one line here, and every test of the contract runs on it."""
 
-from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs import (
+    MetaGradientClassifier,
+    MetaGradientRegressor,
+    MetaRandomForestClassifier,
+    MetaRandomForestRegressor,
+)
 from upstairs.baselines.hierarchical_ridge import HierarchicalRidgeClassifier, HierarchicalRidgeRegressor
 from upstairs.baselines.pooled import PooledClassifier, PooledRegressor
 from upstairs.baselines.pooled_shift import PooledShiftClassifier, PooledShiftRegressor
@@ -8,9 +13,12 @@ from upstairs.baselines.shrunk_mean import ShrunkMeanClassifier, ShrunkMeanRegre
 from upstairs.baselines.task_ridge import TaskRidgeClassifier, TaskRidgeRegressor
 
 SMALL_FOREST = {"n_effect_trees": 10, "n_episodes": 100}
+SMALL_DESCENT = {"n_steps": 50, "network": (8,), "n_folds": 2}
 
 REGRESSORS = {
     "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),
+    "gradient": MetaGradientRegressor(random_state=0, **SMALL_DESCENT),
+    "maml": MetaGradientRegressor(inner="maml", random_state=0, **SMALL_DESCENT),
     "shrunk-mean": ShrunkMeanRegressor(random_state=0),
     "task-ridge": TaskRidgeRegressor(random_state=0),
     "pooled": PooledRegressor(random_state=0),
@@ -19,6 +27,8 @@ REGRESSORS = {
 }
 CLASSIFIERS = {
     "forest": MetaRandomForestClassifier(random_state=0, **SMALL_FOREST),
+    "gradient": MetaGradientClassifier(random_state=0, **SMALL_DESCENT),
+    "maml": MetaGradientClassifier(inner="maml", random_state=0, **SMALL_DESCENT),
     "shrunk-mean": ShrunkMeanClassifier(random_state=0),
     "task-ridge": TaskRidgeClassifier(random_state=0),
     "pooled": PooledClassifier(random_state=0),

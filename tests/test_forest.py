@@ -6,12 +6,14 @@ import pytest
 from scipy import integrate, optimize, special
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from upstairs.forest.blending import blend_weights
 
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs.baselines.pooled import PooledRegressor
+from upstairs.datasets import make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
-from upstairs.forest.blending import blend_weights
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
 from upstairs.forest.gradient import gather
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
@@ -221,6 +223,18 @@ def test_the_gradient_of_the_prior_is_exact(classify):
         assert gradient[i] == pytest.approx((high - low) / 2e-5, abs=2e-3 if classify else 1e-7)
 
 
+def test_the_kernel_of_the_episodes_stays_positive_at_the_largest_variances():
+    rng = np.random.default_rng(0)
+    rows, bumps = make_rows(200, n_bumps=3)
+    rows = rows._replace(linear=0.2 * rows.linear)  # near one another: the kernel has few directions
+    tasks = Tasks(np.zeros((200, 1), np.float32), np.zeros(200), offsets_of([40] * 5), np.arange(5), np.zeros(1, np.int32))
+    features = FeatureMap(*(np.zeros(2) for _ in range(2)), np.arange(1), *(np.zeros(1) for _ in range(2)), np.arange(1), bumps)
+    data = prior_room.gather(rows, rows.f_w, draw_episodes(tasks, 20, rng), features)
+    prior = prior_room._first_guess(features, 0.3, 1.0, rng)._replace(bump=np.full(3, prior_room.MOST_THETA))
+    kernel = prior_room._predict_queries(prior, data, classify=False)[3].kernel[:, :, :20]
+    assert np.linalg.eigvalsh(kernel).min() > -0.5
+
+
 def test_the_prior_learns_which_column_differs_between_tasks():
     rng = np.random.default_rng(0)
     task = np.repeat(np.arange(60), 20)
@@ -240,6 +254,12 @@ def test_variances_are_found_within_40_percent():
     info = MetaRandomForestRegressor(n_episodes=100, random_state=0).fit(X, y, groups=task).info_
     assert info.level_variance == pytest.approx(2.25, rel=0.4)
     assert info.noise_variance == pytest.approx(1.0, rel=0.4)
+
+
+def test_what_tasks_do_of_their_own_is_no_noise():
+    data = make_random_slopes(random_state=0)
+    info = MetaRandomForestRegressor(n_episodes=300, random_state=0).fit(data.X, data.y, groups=data.groups).info_
+    assert info.noise_variance == pytest.approx(data.truth.noise_variance, rel=0.25)
 
 
 # ------------------------------------------------------------------------------------------------------- numbers, whole
@@ -267,6 +287,20 @@ def test_a_multiplicative_target_is_modelled_on_a_log_scale():
     assert meta.info_.log_weight[-1] > 0.5
     interval = meta.adapt(X[750:755], y[750:755]).predict_interval(X[755:765])
     assert (interval[:, 0] >= 0).all()
+
+
+def test_a_level_linear_in_log_x_reaches_tasks_larger_than_any_seen():
+    rng = np.random.default_rng(2)
+    size, task = np.exp(rng.normal(size=60)), np.repeat(np.arange(60), 15)
+    X = np.column_stack([size[task] * np.exp(0.2 * rng.normal(size=900)), rng.normal(size=900)])
+    y = size[task] ** 1.5 * np.exp(0.2 * rng.normal(size=900))  # the level alone: within a task x says nothing
+    train = task < 36
+    meta = MetaRandomForestRegressor(n_effect_trees=20, n_episodes=200, random_state=0)
+    forest, pooled = (
+        model.fit(X[train], y[train], groups=task[train]).predict(X[~train])
+        for model in (meta, PooledRegressor(random_state=0))
+    )
+    assert ((forest - y[~train]) ** 2).mean() < 0.4 * ((pooled - y[~train]) ** 2).mean()
 
 
 def test_intervals_cover_on_unseen_tasks():

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upstairs.errors import UpstairsError, UpstairsWarning
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
+    from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
     from upstairs.persistence import load, save
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MetaGradientClassifier",
+    "MetaGradientRegressor",
     "MetaRandomForestClassifier",
     "MetaRandomForestRegressor",
     "UpstairsError",
@@ -24,6 +27,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "MetaGradientClassifier": "upstairs.gradient.estimator",
+    "MetaGradientRegressor": "upstairs.gradient.estimator",
     "MetaRandomForestClassifier": "upstairs.forest.estimator",
     "MetaRandomForestRegressor": "upstairs.forest.estimator",
     "UpstairsError": "upstairs.errors",

@@ -9,6 +9,7 @@ __all__ = ["LEARNERS", "check_learner", "class_by_name", "learner_class"]
 
 LEARNERS = {
     "forest": ("upstairs.forest.estimator", "MetaRandomForest"),
+    "gradient": ("upstairs.gradient.estimator", "MetaGradient"),
     "hierarchical-ridge": ("upstairs.baselines.hierarchical_ridge", "HierarchicalRidge"),
     "pooled": ("upstairs.baselines.pooled", "Pooled"),
     "pooled-shift": ("upstairs.baselines.pooled_shift", "PooledShift"),

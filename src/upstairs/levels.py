@@ -5,8 +5,9 @@ b_t | rows ~ N(b Σr / (n_t b + w), b w / (n_t b + w))
 """
 
 import numpy as np
+from scipy.special import expit
 
-__all__ = ["leave_one_out", "shrunk_levels", "task_sums", "variance_components"]
+__all__ = ["leave_one_out", "newton_offsets", "shrunk_levels", "task_sums", "variance_components"]
 
 LEAST_VARIANCE = 1e-12
 
@@ -52,3 +53,15 @@ def leave_one_out(r: np.ndarray, offsets: np.ndarray, w: float, b: float) -> np.
     sizes = np.diff(offsets)
     n = np.repeat(sizes, sizes)
     return r - b * (np.repeat(task_sums(r, offsets), sizes) - r) / ((n - 1) * b + w)
+
+
+def newton_offsets(
+    y: np.ndarray, F: np.ndarray, offsets: np.ndarray, start: np.ndarray, steps: int, variance: float = 1.0
+) -> np.ndarray:
+    """Mode of each task's offset [T] to logits F [n] under N(0, variance), by Newton steps from ``start`` [T]."""
+    sizes, o = np.diff(offsets), start.copy()
+    for _ in range(steps):
+        p = expit(F + np.repeat(o, sizes))
+        slope = task_sums(y - p, offsets) - o / variance
+        o += np.clip(slope / (task_sums(p * (1 - p), offsets) + 1 / variance), -2, 2)
+    return o

@@ -214,6 +214,8 @@ def _flatten_param(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, list | tuple):
         return [_flatten_param(name, item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.random.RandomState):
         return None  # fit has used it; the fitted model doesn't depend on it
     if value is not None and type(value) not in (bool, int, float, str):

@@ -7,7 +7,17 @@ from scipy import special, stats
 
 from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
-__all__ = ["ClassPrediction", "Explanation", "Prediction", "class_log_proba", "finite_dof", "from_scale", "log_density", "quantile", "t_quantile"]
+__all__ = [
+    "ClassPrediction",
+    "Explanation",
+    "Prediction",
+    "class_log_proba",
+    "finite_dof",
+    "from_scale",
+    "log_density",
+    "quantile",
+    "t_quantile",
+]
 
 
 class Prediction(NamedTuple):

@@ -18,13 +18,15 @@ from upstairs.gaussian import FAST, condition, solve_many
 
 __all__ = ["EpisodeData", "alike_weights", "gather", "gradient_of", "predict_queries"]
 
+WHOLE = 65535
+
 
 class EpisodeData(NamedTuple):
     """Rows of E episodes, of which the first S are support and the next Q query, padded.
 
     ``target``, ``f_w``, ``phi`` float64 [E, S + Q] · ``linear`` float32 [E, 2 + J, S + Q] · ``n_support`` int64 [E]
-    ``alike`` uint8 [E, C + R + 1, S, S + Q]: the kernel's components that are not linear (categories, bumps, same leaves), of
-    which 255 stands for 1: exact enough to learn by, and small.
+    ``alike`` uint16 [E, C + R + 1, S, S + Q]: the kernel's components that are not linear (categories, bumps, same leaves), of
+    which 65535 stands for 1: small, and exact enough (in 255 steps K + I is no longer positive where a θ is in the hundreds).
     ``used`` bool [E, B, Q]: is the query there, and does the support tell this bucket of shots from the one before it?
     """
 
@@ -50,7 +52,7 @@ def gather(rows: Rows, target: np.ndarray, episodes: Episodes, features: Feature
     """Copy the rows of each episode side by side."""
     index = np.maximum(np.concatenate([episodes.support, episodes.query], axis=1), 0)
     S, bumps = episodes.support.shape[1], features.bumps
-    alike = np.empty((len(index), rows.category.shape[1] + len(bumps) + 1, S, index.shape[1]), np.uint8)
+    alike = np.empty((len(index), rows.category.shape[1] + len(bumps) + 1, S, index.shape[1]), np.uint16)
     _compare(rows.linear, rows.category, rows.leaf, bumps, index, alike)
     live = episodes.shots[:, None] > np.array((0, *SHOTS[:-1]))
     linear = np.ascontiguousarray(rows.linear[index].transpose(0, 2, 1))
@@ -72,7 +74,7 @@ def predict_queries(prior: Prior, data: EpisodeData, classify: bool) -> tuple[np
     kept = Kept(np.empty((E, B, S, Q)), np.empty((E, B, S)), np.empty((E, B, S)), np.zeros((E, B, Q)))
     _forward(
         data.target, data.f_w, data.phi, data.linear, data.alike, data.n_support, np.array(SHOTS),
-        np.sqrt(prior.linear), prior.slopes, weights / 255, weights.sum() + (0.0 if classify else 1.0), prior.rho, classify,
+        np.sqrt(prior.linear), prior.slopes, weights / WHOLE, weights.sum() + (0.0 if classify else 1.0), prior.rho, classify,
         mean, variance, *kept,
     )  # fmt: skip
     return mean, np.maximum(variance, 1e-9), kept
@@ -86,7 +88,7 @@ def gradient_of(prior: Prior, data: EpisodeData, d_mean: np.ndarray, d_variance:
         data.phi, data.linear, data.alike, data.n_support, np.array(SHOTS), np.sqrt(prior.linear), prior.slopes, prior.rho,
         *kept, d_mean, d_variance, d_linear, d_slopes, d_alike, d_rho,
     )  # fmt: skip
-    d_alike = (d_alike / 255 + d_variance.sum()) * alike_weights(prior)
+    d_alike = (d_alike / WHOLE + d_variance.sum()) * alike_weights(prior)
     return np.concatenate([d_linear, d_alike, d_slopes.ravel(), d_rho * prior.rho * (1 - prior.rho)])
 
 
@@ -99,14 +101,14 @@ def _compare(linear, category, leaf, bumps, index, out):  # pragma: no cover (co
             for j in range(out.shape[3]):
                 b = index[e, j]
                 for c in range(C):
-                    out[e, c, i, j] = 255 * (category[a, c] == category[b, c])
+                    out[e, c, i, j] = WHOLE * (category[a, c] == category[b, c])
                 for k in range(R):
                     gap = linear[a, bumps[k]] - linear[b, bumps[k]]
-                    out[e, C + k, i, j] = int(255 * np.exp(-2.0 * gap * gap) + 0.5)
+                    out[e, C + k, i, j] = int(WHOLE * np.exp(-2.0 * gap * gap) + 0.5)
                 same = 0
                 for m in range(M):
                     same += leaf[a, m] == leaf[b, m]
-                out[e, C + R, i, j] = int(255 * same / max(M, 1) + 0.5)
+                out[e, C + R, i, j] = int(WHOLE * same / max(M, 1) + 0.5)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)

@@ -10,19 +10,18 @@ ordinary one and gives f_w + f_b.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from upstairs.calibration import Calibration, between_buckets, temper
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.explanation import explain_deviation, explain_mean
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
 from upstairs.forest.shared_mean import SharedMean, predict_mean
-from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
+from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 from upstairs.trees import Trees, leaf_of
 
-__all__ = ["Adapted", "Head", "State", "adapt", "class_log_proba", "explain", "number_of", "predict", "target_of"]
+__all__ = ["Adapted", "Head", "State", "adapt", "explain", "log_proba_of", "number_of", "predict", "target_of"]
 
 
 class Head(NamedTuple):
@@ -103,7 +102,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
         answers.append(predict_deviation(head.prior, bumps, deviation, rows, query.offsets, classify))
     shots = np.repeat(np.diff(adapted.deviations[0].offsets), query.sizes)
     if state.scale is None:
-        return ClassPrediction(temper(state.calibration, shots, class_log_proba(answers, shots)))
+        return ClassPrediction(temper(state.calibration, shots, log_proba_of(answers, shots)))
     numbers = [
         number_of(head, deviation, *answer, query.offsets)
         for head, deviation, answer in zip(state.heads, adapted.deviations, answers, strict=True)
@@ -148,10 +147,7 @@ def number_of(head: Head, deviation: Deviation, mean: np.ndarray, variance: np.n
     return from_scale(head.scale, mean, variance, np.sqrt(variance * np.repeat(ratio, n)), np.repeat(dof, n))
 
 
-def class_log_proba(answers: list[tuple[np.ndarray, np.ndarray]], shots: np.ndarray) -> np.ndarray:
-    """Log-probabilities [n, C] from each part's mean and variance of the logit; a zero-shot logit counts as certain."""
-    logits = np.column_stack([mean / np.sqrt(1 + np.pi / 8 * np.where(shots > 0, variance, 0)) for mean, variance in answers])
-    if len(answers) == 1:
-        return np.column_stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)])
-    log_proba = np.maximum(-np.logaddexp(0, -logits), np.log(1e-6))
-    return log_proba - special.logsumexp(log_proba, axis=1, keepdims=True)
+def log_proba_of(answers: list[tuple[np.ndarray, np.ndarray]], shots: np.ndarray) -> np.ndarray:
+    """Log-probabilities [n, C] from each head's mean and variance of the logit; a zero-shot logit counts as certain."""
+    mean, variance = (np.column_stack(part) for part in zip(*answers, strict=True))
+    return class_log_proba(mean, np.where(shots[:, None] > 0, variance, 0))

@@ -9,12 +9,11 @@ import numpy as np
 from scipy.special import expit
 
 from upstairs.forest.boosting import Loss
-from upstairs.levels import leave_one_out, shrunk_levels, task_sums
+from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, task_sums
 
 __all__ = [
     "jackknife_logit",
     "log_loss",
-    "newton_offsets",
     "pooled_class_loss",
     "pooled_loss",
     "within_class_loss",
@@ -77,18 +76,6 @@ def pooled_class_loss(y: np.ndarray) -> Loss:
         return float(log_loss(y[rows], F).mean())
 
     return Loss(_nothing, gradient, held_out)
-
-
-def newton_offsets(
-    y: np.ndarray, F: np.ndarray, offsets: np.ndarray, start: np.ndarray, steps: int, variance: float = 1.0
-) -> np.ndarray:
-    """Mode of each task's offset [T] under N(0, variance), by Newton steps from ``start`` [T]."""
-    sizes, o = np.diff(offsets), start.copy()
-    for _ in range(steps):
-        p = expit(F + np.repeat(o, sizes))
-        slope = task_sums(y - p, offsets) - o / variance
-        o += np.clip(slope / (task_sums(p * (1 - p), offsets) + 1 / variance), -2, 2)
-    return o
 
 
 def jackknife_logit(y: np.ndarray, F: np.ndarray, offsets: np.ndarray, o: np.ndarray, variance: float) -> np.ndarray:

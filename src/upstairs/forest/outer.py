@@ -12,18 +12,18 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
+from upstairs.blending import blend_weights
 from upstairs.calibration import learn_intervals, learn_temperatures
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
-from upstairs.forest.blending import blend_weights
 from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.effects import grow_effect_trees
-from upstairs.forest.inner import Head, State, class_log_proba, number_of
+from upstairs.forest.inner import Head, State, log_proba_of, number_of
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
-from upstairs.forest.losses import jackknife_logit, newton_offsets
+from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
-from upstairs.levels import leave_one_out, variance_components
+from upstairs.levels import leave_one_out, newton_offsets, variance_components
 from upstairs.prediction import finite_dof, log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
@@ -47,7 +47,7 @@ class Info(NamedTuple):
     log_weight : float64 [6]
         Weight of the model of log y in the mean, at 0, 1, 2, 5, 10 and 20 shots.
     level_variance, noise_variance : float
-        Between tasks, and within.
+        Between tasks, and σ²: what is left of a row's once the deviation of its task is known.
     level_mixing : float
         ρ, the share of what x says of a task's level that survives once its level is seen.
     """
@@ -109,7 +109,9 @@ def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
         head, rows = _learn_head(tasks, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         nu, kappa = _learn_student(head, rows, u, tasks, rng)
-        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, w * scale.sd**2))
+        # w counts as noise what tasks do of their own, and what f_w doesn't know; the prior tells them from ε
+        noise = head.prior.sigma2 * scale.sd**2
+        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, noise))
     return trained
 
 
@@ -187,7 +189,7 @@ def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     for shots in BUCKETS:
         some = _with_shots(episodes, shots)
         answers = [_held_out(one.head, one.rows, one.target, some, shots)[1:3] for one in trained]
-        log_probas.append(class_log_proba(answers, np.full(len(answers[0][0]), shots)))
+        log_probas.append(log_proba_of(answers, np.full(len(answers[0][0]), shots)))
         targets.append(tasks.y[some.query[some.query >= 0]])
     calibration = learn_temperatures(BUCKETS, log_probas, targets)
     heads = tuple(one.head for one in trained)

@@ -1,9 +1,9 @@
 """From a row to features that a linear head can adapt: φ(x) = (D, net(D)).
 
 D is the row as numbers, with missing values flagged and categories one-hot (`upstairs.design`), and every column of numbers
-once more in pieces: between two neighbouring quantiles b < c of the meta-train rows a piece is clip((x − b) / (c − b), 0, 1), so
-that a linear function of D bends where the data lie (Gorishniy et al. 2022, equation 2). net is any pair of functions; without
-one, or with no layers at all, a head on φ is a linear model.
+once more in pieces: between two neighbouring quantiles b < c of the meta-train rows a piece is clip((x − b) / (c − b), 0, 1),
+so that a linear function of D bends where the data lie (Gorishniy et al. 2022, equation 2). net is any pair of functions; with
+no layers at all, a head on φ is a linear model.
 """
 
 from collections.abc import Callable
@@ -71,9 +71,7 @@ def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
 
 def make_network(network: tuple[int, ...] | Network) -> Network:
     """The user's own pair, or a multilayer perceptron of the given widths."""
-    if len(network) == 2 and callable(network[0]):
-        return Network(*network)
-    return _perceptron(tuple(network))
+    return network if isinstance(network, Network) else _perceptron(network)
 
 
 def features(network: Network, parameters: Any, D: Any) -> Any:
@@ -92,8 +90,7 @@ def _perceptron(widths: tuple[int, ...]) -> Network:
         ]
 
     def apply(parameters, D):
-        if not widths:
-            return D[:, :0]
+        D = D if widths else D[:, :0]
         for layer in parameters:
             D = jax.nn.tanh(D @ layer["weight"] + layer["bias"])
         return D

@@ -1,9 +1,9 @@
 """Predictions split into what is shared and what the task's support said.
 
 The zero-shot part is split by column: exactly for what is linear in D, by integrated gradients from D = 0 for the network
-(Sundararajan et al. 2017, equation 1). Support row i brings J_qi (u_i − what zero-shot expects of it), J = ∂μ_q/∂u_i, and an equal
-part of what the columns of the support did. For numbers under the "bayes" rule μ is linear in u, and that is exact; classes and
-gradient steps bend, the rest is dealt out evenly, and ``exact`` is False.
+(Sundararajan et al. 2017, equation 1). Support row i brings J_qi (u_i − what zero-shot expects of it), J = ∂μ_q/∂u_i, and an
+equal part of what the columns of the support did. For numbers under the "bayes" rule μ is linear in u, and that is exact;
+classes and gradient steps bend, the rest is dealt out evenly, and ``exact`` is False.
 """
 
 import functools

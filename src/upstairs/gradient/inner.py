@@ -145,8 +145,10 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
 
 def problem_of(shape: Shape) -> Problem:
     """The same object for equal shapes, so that nothing is compiled twice."""
-    slopes, shots = tuple(shape.slopes.tolist()), tuple(shape.shots.tolist())
-    return _problem(shape._replace(slopes=slopes, shots=shots))
+    return _problem(
+        shape.inner, shape.network, shape.n_classes, shape.n_inputs, shape.n_features, tuple(shape.slopes.tolist()),
+        tuple(shape.shots.tolist()), shape.inner_steps, shape.inner_rate,
+    )  # fmt: skip
 
 
 def theta_of(problem: Problem, head: Head) -> tuple[Any, Any]:
@@ -177,12 +179,10 @@ def average(latent: Latent, share: np.ndarray) -> Latent:
 
 
 @functools.cache
-def _problem(shape: Shape) -> Problem:
-    n_outputs = shape.n_classes if shape.n_classes > 2 else 1
-    return Problem(
-        RULES[shape.inner], make_network(shape.network), shape.n_classes > 0, shape.n_inputs, shape.n_features, n_outputs,
-        shape.slopes, shape.shots, shape.inner_steps, shape.inner_rate,
-    )  # fmt: skip
+def _problem(inner, network, n_classes, n_inputs, n_features, slopes, shots, steps, rate) -> Problem:
+    n_outputs = n_classes if n_classes > 2 else 1
+    rule, pair = RULES[inner], make_network(network)
+    return Problem(rule, pair, n_classes > 0, n_inputs, n_features, n_outputs, slopes, shots, steps, rate)
 
 
 @functools.cache
@@ -213,8 +213,8 @@ def _adapt_all(problem: Problem, weights: Any, prior: Any, D: np.ndarray, y: np.
 def _predict_all(problem: Problem, weights: Any, prior: Any, adapted: Any, D: np.ndarray, offsets: np.ndarray) -> Latent:
     """Latents [n, K, C] of query rows [n, q]."""
     n_folds = len(jax.tree.leaves(weights)[0])
-    numbers = [np.empty((len(D), n_folds, problem.n_outputs)) for _ in range(3)]
-    whole = Latent(*numbers, np.empty((len(D), n_folds)))
+    mean, variance, spread2 = np.empty((3, len(D), n_folds, problem.n_outputs))
+    whole = Latent(mean, variance, spread2, np.empty((len(D), n_folds)))
     for task, first, count, padded in query_blocks(np.diff(offsets)):
         rows = np.minimum(offsets[task][:, None] + first[:, None] + np.arange(WIDTH), len(D) - 1)
         asked = np.arange(WIDTH) < count[:, None]

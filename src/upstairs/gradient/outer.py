@@ -6,25 +6,26 @@ the descent itself (`training`). Then the heads are blended and calibrated on he
 
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from upstairs.blending import blend_weights
 from upstairs.calibration import learn_intervals, learn_temperatures
 from upstairs.design import design_matrix
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.errors import UpstairsError, UpstairsWarning
-from upstairs.forest.blending import blend_weights
-from upstairs.forest.shared_mean import _gls_ridge, _logistic_ridge
 from upstairs.gradient.checkpoint import Checkpoint, fingerprint
-from upstairs.gradient.encoder import input_matrix, learn_inputs, make_network
+from upstairs.gradient.encoder import Network, input_matrix, learn_inputs, make_network
 from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of, target_of
 from upstairs.gradient.progress import show_progress
 from upstairs.gradient.rules.rule import Latent, Problem, Start
-from upstairs.gradient.training import Budget, Meta, Rows, Trace, answer_episodes, errors_by_shots, train
+from upstairs.gradient.training import CHUNK, Budget, Meta, Rows, Trace, answer_episodes, errors_by_shots, train
 from upstairs.levels import variance_components
 from upstairs.prediction import class_log_proba, log_density
+from upstairs.ridge import gls_ridge, logistic_ridge
 from upstairs.target import Scale, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
 
@@ -84,8 +85,8 @@ class Trained(NamedTuple):
 
     @property
     def head(self) -> Head:
-        leaves = (tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part)) for part in self.meta)
-        return Head(*leaves, self.scale)
+        weights, prior = (tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part)) for part in self.meta)
+        return Head(weights, prior, self.scale)
 
 
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
@@ -96,7 +97,8 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     D = input_matrix(inputs, used.X)
     shape = _shape(used, D, design_matrix(inputs.design, used.X[:1]).shape[1], n_classes, params)
     problem = problem_of(shape)
-    owner = fingerprint({name: value for name, value in params.items() if name not in ("checkpoint", "verbose")}, D, used.y, fold)
+    told = {name: value for name, value in params.items() if name not in ("checkpoint", "verbose")}
+    owner = fingerprint(told, D, used.y, fold)
     seeds = rng.integers(2**31 - 1, size=2).tolist()
     trained: list[Trained] = []
     for scale, seed in zip([None] if n_classes else [identity_scale(used.y), log_scale(used.y)], seeds, strict=False):
@@ -105,7 +107,9 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         rows = Rows(D, target_of(scale, used.y, n_classes), used.offsets, fold)
         name = "classes" if n_classes else "log" if scale.log else "numbers"
         with show_progress(params["verbose"], name, params["n_steps"]) as watch:
-            trained.append(_learn_head(problem, rows, scale, params, seed, Checkpoint(params["checkpoint"], name, owner), watch))
+            trained.append(
+                _learn_head(problem, rows, scale, params, seed, Checkpoint(params["checkpoint"], name, owner), watch)
+            )
     episodes = draw_episodes(used, N_EPISODES, rng)
     known_fold = fold if used.n_tasks == tasks.n_tasks else np.full(tasks.n_tasks, -1)
     state = State(known_fold, None, None, inputs, shape, tuple(one.head for one in trained), np.ones((len(BUCKETS), 1)), 0)
@@ -119,22 +123,33 @@ def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: d
     largest = min(BUCKETS[-1], most) if params["max_shots"] is None else params["max_shots"]
     if params["max_shots"] is not None and largest > most:
         raise UpstairsError(
-            f"max_shots is {largest}, but the largest task holds {tasks.sizes.max()} rows, of which a support takes at most half: "
-            f"give max_shots={most} or less."
+            f"max_shots is {largest}, but the largest task holds {tasks.sizes.max()} rows, of which a support takes at most "
+            f"half: give max_shots={most} or less."
         )
     least = params["min_shots"]
     if least > largest:
-        raise UpstairsError(f"min_shots is {least}, but no support has more than {largest} rows: give min_shots={largest} or less.")
+        raise UpstairsError(
+            f"min_shots is {least}, but no support has more than {largest} rows: give min_shots={largest} or less."
+        )
     shots = sorted({least, largest} | {s for s in BUCKETS if least < s < largest})
-    network = make_network(params["network"])
-    n_features = D.shape[1] + _width_of(network, D.shape[1])
-    given = params["network"]
-    kept = network if any(callable(part) for part in given) else tuple(int(width) for width in given)
+    given = _checked_network(params["network"])
+    n_features = D.shape[1] + _width_of(make_network(given), D.shape[1])
     slopes = _slopes(tasks, D[:, :n_design])
     return Shape(
-        params["inner"], kept, n_classes, D.shape[1], n_features, slopes, np.array(shots), params["inner_steps"],
+        params["inner"], given, n_classes, D.shape[1], n_features, slopes, np.array(shots), params["inner_steps"],
         float(params["inner_rate"]),
     )  # fmt: skip
+
+
+def _checked_network(network) -> tuple[int, ...] | Network:
+    """Widths as integers, or the user's pair of functions."""
+    if len(network) == 2 and all(callable(part) for part in network):
+        return Network(*network)
+    if not all(isinstance(width, Integral) and int(width) > 0 for width in network):
+        raise UpstairsError(
+            f"network must be a tuple of layer widths, as (64, 64), or a pair of functions (init, apply), but is {network!r}."
+        )
+    return tuple(int(width) for width in network)
 
 
 def _width_of(network, n_inputs: int) -> int:
@@ -173,9 +188,8 @@ def _learn_head(
     )
     meta, trace = train(problem, rows, starts, budget, seed, checkpoint, watch)
     if trace.interrupted:
-        warnings.warn(
-            UpstairsWarning(f"fit was interrupted: the model is the best of the first {50 * len(trace.loss)} meta-steps."), stacklevel=2
-        )
+        done = CHUNK * len(trace.loss)
+        warnings.warn(UpstairsWarning(f"fit was interrupted: the model is the best of {done} meta-steps."), stacklevel=2)
     return Trained(scale, rows, meta, trace)
 
 
@@ -185,9 +199,9 @@ def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
     mine, offsets = np.repeat(seen, sizes), offsets_of(sizes[seen])
     D, Y = rows.D[mine].astype(np.float64), rows.y[mine].astype(np.float64)
     if problem.classify:
-        linear = np.stack([_logistic_ridge(D, y, offsets) for y in Y.T])
+        linear = np.stack([logistic_ridge(D, y, offsets) for y in Y.T])
         return Start(linear, np.full(len(linear), 0.5), np.ones(len(linear)))
-    linear = _gls_ridge(D, Y[:, 0], offsets)
+    linear = gls_ridge(D, Y[:, 0], offsets)
     noise, level = variance_components(Y[:, 0] - D @ linear, offsets)
     return Start(linear[None], np.array([level / noise]), np.array([noise]))
 

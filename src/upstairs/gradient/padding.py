@@ -1,7 +1,7 @@
 """Ragged rows as few shapes, so that a second task of about the same size compiles nothing.
 
-Supports are padded to a power of two and queries are cut into blocks of ``WIDTH`` rows; both are answered in batches of 1, 16 or
-256. Padding is a repeated row that doesn't count, or an answer that nobody reads.
+Supports are padded to a power of two and queries are cut into blocks of ``WIDTH`` rows; both are answered in batches of 1, 16
+or 256. Padding is a repeated row that doesn't count, or an answer that nobody reads.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,9 @@ def support_batches(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
     """Tasks (indices) that are adapted together, their padded number of rows, and the padded number of tasks."""
     widths = np.maximum(2 ** np.ceil(np.log2(np.maximum(sizes, 1))).astype(int), WIDTH)
     for width in np.unique(widths):
-        yield from ((batch, int(width), padded) for batch, padded in _batches(np.flatnonzero(widths == width), MOST_ROWS // width))
+        yield from (
+            (batch, int(width), padded) for batch, padded in _batches(np.flatnonzero(widths == width), MOST_ROWS // width)
+        )
 
 
 def query_blocks(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:

@@ -22,7 +22,7 @@ from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import SLOW, Episode, Latent, Problem, Start
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["Budget", "Meta", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
+__all__ = ["CHUNK", "Budget", "Meta", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
 
 CHUNK = 50
 N_WATCHED, N_QUERY = 60, 16
@@ -131,7 +131,7 @@ def train(
 def errors_by_shots(
     problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error or log loss [B] at each of ``problem.shots``, NaN where no episode can tell; and rows behind it [B]."""
+    """Mean squared error or log loss [B] at each of ``problem.shots``, and the rows behind it [B]; NaN if there are none."""
     errors, counts = np.full(len(problem.shots), np.nan), np.zeros(len(problem.shots), int)
     for b, shots in enumerate(problem.shots):
         able = episodes.shots >= shots
@@ -144,11 +144,9 @@ def errors_by_shots(
     return errors, counts
 
 
-def answer_episodes(
-    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int
-) -> Latent:
+def answer_episodes(problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int) -> Latent:
     """Latent of the query rows of episodes [Σ Q, C], each by the fold model [E] named, adapted to its first ``shots`` rows."""
-    support, query = episodes.support[:, : max(shots, 1)], episodes.query
+    support, query = episodes.support, episodes.query
     n = np.minimum((support >= 0).sum(axis=1), shots)
     answers = [np.empty((*query.shape, problem.n_outputs), np.float32) for _ in range(3)] + [np.empty(query.shape, np.float32)]
     for k in np.unique(model):
@@ -191,6 +189,8 @@ def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> 
     meta = Meta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
     for_weights, for_prior = _optimizers(budget)
     optimizer = (jax.vmap(for_weights.init)(meta.weights), for_prior.init(meta.prior))
+    # as numpy, so that the first chunk has the types of the second and of a resumed one: it is compiled once
+    meta, optimizer = jax.tree.map(np.asarray, (meta, optimizer))
     return Progress(meta, optimizer, meta, np.array(0), np.empty(0), np.empty(0))
 
 

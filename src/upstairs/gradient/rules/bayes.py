@@ -3,15 +3,16 @@
     u = f_w(x) + level + z(x)ᵀw + ε,    w ~ N(0, σ² I),  ε ~ N(0, σ²),  σ² ~ inverse gamma(ν/2, ν σ₀²/2)
     f = φ(x)ᵀm,  z(x) = (√θ₀, √θ_j D_j, √θ_L φ(x)ᵀL)
 
-so the head on φ has the prior N(m, σ² (θ₀ e₁e₁ᵀ + diag θ_j + θ_L LLᵀ)) (ALPaCA, Harrison et al. 2018, section 3; R2-D2, Bertinetto
-et al. 2019). m has two columns: f_w, and the level f_b that x alone predicts, of which a share 1 − ρ is worth nothing once the
-task's level is seen. With Λ = I + ZᵀZ over n support rows, a = Λ⁻¹Zᵀ(u − f_w − ρ f_b), b = Λ⁻¹Zᵀ1, and c = (1 − ρ) times the mean
-of f_b over the support and the query row,
+so the head on φ has the prior N(m, σ² (θ₀ e₁e₁ᵀ + diag θ_j + θ_L LLᵀ)) (ALPaCA, Harrison et al. 2018, section 3; R2-D2,
+Bertinetto et al. 2019). m has two columns: f_w, and the level f_b that x alone predicts, of which a share 1 − ρ is worth
+nothing once the task's level is seen. With Λ = I + ZᵀZ over n support rows, a = Λ⁻¹Zᵀ(u − f_w − ρ f_b), b = Λ⁻¹Zᵀ1, and
+c = (1 − ρ) times the mean of f_b over the support and the query row,
 
     μ_q = f_w + ρ f_b + c + z_qᵀ(a − c b),     v_q = σ₀² (1 + z_qᵀΛ⁻¹z_q)
 
-and u_q is Student's t with ν + n degrees of freedom and scale² v_q (ν + Q) / (ν + n), Q the support's squared distance from what
-the prior expects. An adapted task is as large as Λ, however many rows it saw. Classes: the same on the logit, w at its mode.
+and u_q is Student's t with ν + n degrees of freedom and scale² v_q (ν + Q) / (ν + n), Q the support's squared distance from
+what the prior expects. An adapted task is as large as Λ, however many rows it saw. Classes: the same on the logit, w at its
+mode.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from jax.scipy.special import gammaln
 
 from upstairs.gradient.encoder import features
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
-from upstairs.gradient.rules.rule import Latent, Problem, Rule, Start, Episode
+from upstairs.gradient.rules.rule import Episode, Latent, Problem, Rule, Start
 
 __all__ = ["RULE"]
 
@@ -128,8 +129,8 @@ RULE = Rule(init, adapt, predict, loss, split)
 def whiten(A: Any, R: Any) -> Any:
     """L⁻¹R for A = LLᵀ [n, n] and R [n, m], row by row of L.
 
-    Plain elimination, which XLA maps over thousands of small matrices; its own factorisation calls LAPACK for one at a time, and
-    jaxlib 0.10 can wait for ever where two such calls meet inside a scan.
+    Plain elimination, which XLA maps over thousands of small matrices; its own factorisation calls LAPACK for one at a time,
+    and jaxlib 0.10 can wait for ever where two such calls meet inside a scan.
     """
     rows = jnp.arange(len(A))
 

@@ -45,9 +45,7 @@ def support_loss(weights: dict, problem: Problem, D: Any, y: Any, n: Any) -> Any
     return jnp.where(jnp.arange(len(D)) < n, rows.sum(axis=1), 0).sum() / jnp.maximum(n, 1)
 
 
-def descend(
-    weights: dict, rates: dict, problem: Problem, D: Any, y: Any, n: Any, first_order: bool = False
-) -> dict:
+def descend(weights: dict, rates: dict, problem: Problem, D: Any, y: Any, n: Any, first_order: bool = False) -> dict:
     """Weights after as many steps as each rate [steps, ...] has; those without a rate stay."""
 
     def step(moving, rate):

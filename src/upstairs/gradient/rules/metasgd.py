@@ -1,4 +1,4 @@
-"""Meta-SGD: MAML with a learned rate for every weight (Li et al. 2017, algorithm 1) and step (Antoniou et al. 2019, section 3)."""
+"""Meta-SGD: MAML with a learned rate for every weight and step (Li et al. 2017, algorithm 1; Antoniou et al. 2019)."""
 
 from typing import Any
 

@@ -23,7 +23,9 @@ def loss(weights: dict, prior: Any, problem: Problem, episode: Episode) -> tuple
     losses, counts = _query_loss(jax.lax.stop_gradient(weights), prior, problem, episode)
     # padding lies behind both parts: the query comes first, then as much of the support as counts
     D, y = jnp.concatenate([episode.D_q, episode.D_s]), jnp.concatenate([episode.y_q, episode.y_s])
-    order = jnp.argsort(jnp.concatenate([jnp.arange(len(episode.D_q)) >= episode.n_q, jnp.arange(len(episode.D_s)) >= episode.n_s]))
+    order = jnp.argsort(
+        jnp.concatenate([jnp.arange(len(episode.D_q)) >= episode.n_q, jnp.arange(len(episode.D_s)) >= episode.n_s])
+    )
     rates = jax.tree.map(lambda w: jnp.full(problem.steps, problem.rate), weights)
     there = descend(weights, rates, problem, D[order], y[order], episode.n_q + episode.n_s, first_order=True)
     pull = sum(jax.tree.leaves(jax.tree.map(lambda w, t: (w * jax.lax.stop_gradient(w - t)).sum(), weights, there)))

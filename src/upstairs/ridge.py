@@ -1,0 +1,49 @@
+"""Linear fits about a level of each task: where boosting and gradient descent start.
+
+Both leave the first column, which is 1, unpenalised.
+"""
+
+import numpy as np
+from scipy import linalg
+from scipy.special import expit
+
+from upstairs.levels import newton_offsets, task_sums, variance_components
+
+__all__ = ["gls_ridge", "logistic_ridge"]
+
+PENALTY = 1.0
+
+
+def gls_ridge(D: np.ndarray, u: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Random-intercept least squares: rows and targets lose a_t of their task's mean, a_t = 1 − √(w / (w + n_t b))."""
+    sizes = np.diff(offsets)
+    D_mean, u_mean = _task_means(D, offsets), _task_means(u[:, None], offsets)[:, 0]
+    coef = np.zeros(D.shape[1])
+    for _ in range(2):
+        w, b = variance_components(u - D @ coef, offsets)
+        a = np.repeat(1 - np.sqrt(w / (w + sizes * b)), sizes)
+        D_part, u_part = D - a[:, None] * D_mean, u - a * u_mean
+        coef = linalg.solve(D_part.T @ D_part + _penalty(D), D_part.T @ u_part, assume_a="pos")
+    return coef
+
+
+def logistic_ridge(D: np.ndarray, y: np.ndarray, offsets: np.ndarray, steps: int = 8) -> np.ndarray:
+    """Logistic regression about task offsets, offsets and coefficients in turn by Newton steps."""
+    coef, o = np.zeros(D.shape[1]), np.zeros(len(offsets) - 1)
+    for _ in range(steps):
+        o = newton_offsets(y, D @ coef, offsets, o, steps=1)
+        p = expit(D @ coef + np.repeat(o, np.diff(offsets)))
+        weight = np.maximum(p * (1 - p), 1e-4)
+        hessian = (D * weight[:, None]).T @ D + _penalty(D)
+        coef += linalg.solve(hessian, D.T @ (y - p) - _penalty(D) @ coef, assume_a="pos")
+    return coef
+
+
+def _penalty(D: np.ndarray) -> np.ndarray:
+    return np.diag([1e-8] + [PENALTY] * (D.shape[1] - 1))
+
+
+def _task_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Mean of the rows of each task, repeated for each of its rows [n, d]."""
+    sizes = np.diff(offsets)
+    return np.repeat(task_sums(values, offsets) / sizes[:, None], sizes, axis=0)
