@@ -8,6 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
+from upstairs.baselines.pooled import PooledRegressor
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
@@ -267,6 +268,20 @@ def test_a_multiplicative_target_is_modelled_on_a_log_scale():
     assert meta.info_.log_weight[-1] > 0.5
     interval = meta.adapt(X[750:755], y[750:755]).predict_interval(X[755:765])
     assert (interval[:, 0] >= 0).all()
+
+
+def test_a_level_linear_in_log_x_reaches_tasks_larger_than_any_seen():
+    rng = np.random.default_rng(2)
+    size, task = np.exp(rng.normal(size=60)), np.repeat(np.arange(60), 15)
+    X = np.column_stack([size[task] * np.exp(0.2 * rng.normal(size=900)), rng.normal(size=900)])
+    y = size[task] ** 1.5 * np.exp(0.2 * rng.normal(size=900))  # the level alone: within a task x says nothing
+    train = task < 36
+    meta = MetaRandomForestRegressor(n_effect_trees=20, n_episodes=200, random_state=0)
+    forest, pooled = (
+        model.fit(X[train], y[train], groups=task[train]).predict(X[~train])
+        for model in (meta, PooledRegressor(random_state=0))
+    )
+    assert ((forest - y[~train]) ** 2).mean() < 0.4 * ((pooled - y[~train]) ** 2).mean()
 
 
 def test_intervals_cover_on_unseen_tasks():

@@ -1,9 +1,10 @@
-"""How much of a prediction comes from the model of y, and how much from the model of log y.
+"""How much of a prediction comes from one model and how much from a second, bolder one.
 
-exp(m + v/2) is the right mean where the log model is right, and wild where it isn't: heavy tails, or one giant task. So the two
-are mixed on the user's own scale, at each number of shots, with the weight that would have been best for held-out tasks
+exp(m + v/2) is the right mean where the log model is right, and wild where it isn't: heavy tails, or one giant task. A line
+reaches tasks beyond those seen, or misleads there. So the two are mixed (y and log y on the user's own scale, at each number of
+shots) with the weight that would have been best for held-out tasks
 
-    ŵ = Σ (y − ŷ_id)(ŷ_log − ŷ_id) / Σ (ŷ_log − ŷ_id)²,    clipped to [0, 1],
+    ŵ = Σ (y − ŷ_1)(ŷ_2 − ŷ_1) / Σ (ŷ_2 − ŷ_1)²,    clipped to [0, 1],
 
 averaged over bootstraps of the *tasks*: where a single task decides, its coming and going draws the weight towards the middle.
 """

@@ -26,8 +26,7 @@ def explain_mean(mean: SharedMean, X: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n_folds, design = len(mean.coef), mean.design
     total = np.zeros((len(X), X.shape[1] + 1))
     for booster in mean.boosters:
-        total += booster.weight / n_folds * contributions(booster.text, X)
-    linear = design_matrix(design, X) * mean.coef.mean(axis=0)
+        total += (1 - mean.share * (booster.group % 2 == 0)) * booster.weight / n_folds * contributions(booster.text, X)
     base, shared = total[:, -1] + linear[:, 0], total[:, :-1]
     return base, shared + by_column(design, linear, X.shape[1])
 

@@ -3,7 +3,9 @@
     f_w   boosting with the task level removed, the average of three members: one starts from zero, two from a linear fit by
           generalised least squares, the last of them with random thresholds (without a member whose held-out error is more
           than 3 % above the best)
-    f_b   plain pooled boosting started from f_w, kept if it lowers the held-out loss
+    f_b   what plain pooled boosting, which sees levels too, adds to f_w: the average of a member that starts from f_w and one
+          that starts from zero (weighed as above), blended with one that starts from a ridge and has random thresholds.
+          Trees know no slope beyond the tasks they saw, and a line may know a wrong one: held-out tasks tell how much of each
 
 A zero-shot prediction is f_w + f_b. K models are fitted, each blind to one fold of tasks; an unseen task gets their average, a
 known one the model that never saw it, and everything that is learned later uses these out-of-task values.
@@ -16,7 +18,8 @@ from scipy import linalg
 from scipy.special import expit
 
 from upstairs.design import Design, design_matrix, learn_design
-from upstairs.forest.boosting import Fold, Loss, boost
+from upstairs.forest.blending import blend_weights
+from upstairs.forest.boosting import Boosted, Fold, Loss, boost
 from upstairs.forest.losses import (
     newton_offsets,
     pooled_class_loss,
@@ -34,7 +37,11 @@ LEAVES = (5, 31)
 MEMBERS = ((False, False), (True, False), (True, True))
 """Of each member: does it start from the linear fit, and are its thresholds extremely randomised?"""
 MARGIN = 1.03
+LINE = 2
+"""The member of f_b that starts from a line."""
 PENALTY = 1.0
+LEVEL_PENALTY = 10.0
+"""Of the ridge that f_b starts from: rows of a task share their level, so that a row says less of it."""
 
 
 class SharedMean(NamedTuple):
@@ -43,8 +50,10 @@ class SharedMean(NamedTuple):
     Attributes
     ----------
     design : Design
-    coef : float64 [K, d]
-        The linear start, already times its member's weight.
+    coef : float64 [K, 2, d]
+        The linear starts of f_w and f_b, already times their members' weight.
+    share : float
+        Of f_w, to be taken from f_b: the weight of its members that don't start from f_w.
     trees : Trees
         Group 2k adds to f_w of fold k, group 2k + 1 to its f_b.
     boosters : tuple of Booster
@@ -53,6 +62,7 @@ class SharedMean(NamedTuple):
 
     design: Design
     coef: np.ndarray
+    share: float
     trees: Trees
     boosters: tuple[Booster, ...]
 
@@ -91,22 +101,22 @@ def learn_shared_mean(
     weight = _weigh_members(np.array([member.error for member in members]))
     coef = coef * sum(w for w, (is_linear, _) in zip(weight, MEMBERS, strict=True) if is_linear)
 
-    # f_b starts from each fold's own f_w, on the rows that the fold was fitted on and on those held out from it
-    boosters = [
-        Booster(text, float(w), 2 * k)
-        for member, w in zip(members, weight, strict=True)
-        if w > 0
-        for k, text in enumerate(member.texts())
-    ]
+    boosters = _weighted(members, weight, 0)
     f_w = np.stack([_alone(boosters, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
-    between = boost(folds, f_w, pooled, leaves, seed + len(MEMBERS), learning_rate)
-    boosters += [Booster(text, 1.0, 2 * k + 1) for k, text in enumerate(between.texts())]
-    mean = SharedMean(design, coef, flatten(boosters), tuple(boosters))
-    held_f_w, held_f_b = np.empty(len(u)), np.empty(len(u))
-    for k, fold in enumerate(folds):
-        held_f_w[fold.held_rows] = f_w[k, fold.held_rows]
-        held_f_b[fold.held_rows] = _alone(boosters, tasks.X[fold.held_rows], 2 * k + 1)
-    return mean, held_f_w, held_f_b
+
+    level_coef = np.stack([_pooled_ridge(D, pooled, fold) for fold in folds])
+    starts = [f_w, zero, level_coef @ D.T]
+    members = [
+        boost(folds, start, pooled, leaves, seed + len(MEMBERS) + m, learning_rate, extra_trees=m == LINE)
+        for m, start in enumerate(starts)
+    ]
+    held = np.stack([_held_out(folds, tasks.X, start, member) for start, member in zip(starts, members, strict=True)])
+    weight = _weigh_level(members, expit(held) if classify else held, u, tasks, rng)
+    boosters += _weighted(members, weight, 1)
+    coef = np.stack([coef, level_coef * weight[LINE]], axis=1)
+    held_f_w = _held_out(folds, tasks.X, f_w)
+    mean = SharedMean(design, coef, float(1 - weight[0]), flatten(boosters), tuple(boosters))
+    return mean, held_f_w, weight @ held - held_f_w
 
 
 def predict_mean(mean: SharedMean, X: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +125,11 @@ def predict_mean(mean: SharedMean, X: np.ndarray, fold: np.ndarray) -> tuple[np.
     D = design_matrix(mean.design, X)
     if (fold < 0).all():
         trees = mean.trees._replace(group=mean.trees.group % 2)
-        f = sum_of(trees, X, 2) / n_folds
-        return f[:, 0] + D @ mean.coef.mean(axis=0), f[:, 1]
-    f = sum_of(mean.trees, X, 2 * n_folds).reshape(len(X), n_folds, 2)
-    f[:, :, 0] += D @ mean.coef.T
-    own = np.where((fold < 0)[:, None], f.mean(axis=1), f[np.arange(len(X)), np.maximum(fold, 0)])
-    return own[:, 0], own[:, 1]
+        own = sum_of(trees, X, 2) / n_folds + D @ mean.coef.mean(axis=0).T
+    else:
+        f = sum_of(mean.trees, X, 2 * n_folds).reshape(len(X), n_folds, 2) + np.einsum("ni,kpi->nkp", D, mean.coef)
+        own = np.where((fold < 0)[:, None], f.mean(axis=1), f[np.arange(len(X)), np.maximum(fold, 0)])
+    return own[:, 0], own[:, 1] - mean.share * own[:, 0]
 
 
 def _choose_leaves(folds: list[Fold], start: np.ndarray, loss: Loss, seed: int, learning_rate: float) -> int:
@@ -135,9 +144,50 @@ def _weigh_members(errors: np.ndarray) -> np.ndarray:
     return good / good.sum()
 
 
+def _weigh_level(members: list[Boosted], held: np.ndarray, u: np.ndarray, tasks: Tasks, rng: np.random.Generator) -> np.ndarray:
+    """Weights [3] of the members of f_w + f_b, from their means [3, n] of u [n] in tasks they never saw."""
+    trees = _weigh_members(np.array([member.error for member in members[:LINE]]))
+    blend = blend_weights([trees @ held[:LINE], held[LINE]], u, tasks.task_of_row, rng)
+    return np.append(blend[0] * trees, blend[1])
+
+
+def _weighted(members: list[Boosted], weight: np.ndarray, part: int) -> list[Booster]:
+    """The boosters of the members that count, in the groups of f_w (part 0) or f_b (part 1)."""
+    return [
+        Booster(text, float(w), 2 * k + part)
+        for member, w in zip(members, weight, strict=True)
+        if w > 0
+        for k, text in enumerate(member.texts())
+    ]
+
+
 def _alone(boosters: list[Booster], X: np.ndarray, group: int) -> np.ndarray:
     """Sum [n] of one group's trees."""
     return sum_of(flatten([booster._replace(group=0) for booster in boosters if booster.group == group]), X, 1)[:, 0]
+
+
+def _held_out(folds: list[Fold], X: np.ndarray, start: np.ndarray, member: Boosted | None = None) -> np.ndarray:
+    """What the fold that never saw a row's task says of it [n]: its start [K, n] and its trees."""
+    out, texts = np.empty(start.shape[1]), member.texts() if member else []
+    for k, fold in enumerate(folds):
+        out[fold.held_rows] = start[k, fold.held_rows]
+        if texts:
+            out[fold.held_rows] += _alone([Booster(texts[k], 1.0, 0)], X[fold.held_rows], 0)
+    return out
+
+
+def _pooled_ridge(D: np.ndarray, loss: Loss, fold: Fold, most_steps: int = 8) -> np.ndarray:
+    """Coefficients [d] of a ridge for a pooled loss, by Newton steps: one for numbers."""
+    D = D[fold.rows]
+    coef, penalty = np.zeros(D.shape[1]), _penalty(D, LEVEL_PENALTY)
+    for _ in range(most_steps):
+        gradient, weight = loss.gradient(None, D @ coef, fold.rows, fold.offsets)
+        hessian = (D * np.maximum(weight, 1e-4)[:, None]).T @ D + penalty
+        step = linalg.solve(hessian, -D.T @ gradient - penalty @ coef, assume_a="pos")
+        coef += step
+        if np.abs(step).max() < 1e-6:
+            break
+    return coef
 
 
 def _gls_ridge(D: np.ndarray, u: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -165,8 +215,8 @@ def _logistic_ridge(D: np.ndarray, y: np.ndarray, offsets: np.ndarray, steps: in
     return coef
 
 
-def _penalty(D: np.ndarray) -> np.ndarray:
-    return np.diag([1e-8] + [PENALTY] * (D.shape[1] - 1))
+def _penalty(D: np.ndarray, penalty: float = PENALTY) -> np.ndarray:
+    return np.diag([1e-8] + [penalty] * (D.shape[1] - 1))
 
 
 def _task_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
