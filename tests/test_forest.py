@@ -9,6 +9,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
 from upstairs.baselines.pooled import PooledRegressor
+from upstairs.datasets import make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
@@ -241,6 +242,12 @@ def test_variances_are_found_within_40_percent():
     info = MetaRandomForestRegressor(n_episodes=100, random_state=0).fit(X, y, groups=task).info_
     assert info.level_variance == pytest.approx(2.25, rel=0.4)
     assert info.noise_variance == pytest.approx(1.0, rel=0.4)
+
+
+def test_what_tasks_do_of_their_own_is_no_noise():
+    data = make_random_slopes(random_state=0)
+    info = MetaRandomForestRegressor(n_episodes=300, random_state=0).fit(data.X, data.y, groups=data.groups).info_
+    assert info.noise_variance == pytest.approx(data.truth.noise_variance, rel=0.25)
 
 
 # ------------------------------------------------------------------------------------------------------- numbers, whole

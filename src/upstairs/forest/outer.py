@@ -47,7 +47,7 @@ class Info(NamedTuple):
     log_weight : float64 [6]
         Weight of the model of log y in the mean, at 0, 1, 2, 5, 10 and 20 shots.
     level_variance, noise_variance : float
-        Between tasks, and within.
+        Between tasks, and σ²: what is left of a row's once the deviation of its task is known.
     level_mixing : float
         ρ, the share of what x says of a task's level that survives once its level is seen.
     """
@@ -109,7 +109,9 @@ def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
         head, rows = _learn_head(tasks, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         nu, kappa = _learn_student(head, rows, u, tasks, rng)
-        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, w * scale.sd**2))
+        # w counts as noise what tasks do of their own, and what f_w doesn't know; the prior tells them from ε
+        noise = head.prior.sigma2 * scale.sd**2
+        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, noise))
     return trained
 
 
