@@ -6,14 +6,16 @@ shots) with the weight that would have been best for held-out tasks
 
     ŵ = Σ (y − ŷ_1)(ŷ_2 − ŷ_1) / Σ (ŷ_2 − ŷ_1)²,    clipped to [0, 1],
 
-averaged over bootstraps of the *tasks*: where a single task decides, its coming and going draws the weight towards the middle.
+averaged over bootstraps of a quarter of the *tasks*: where few tasks decide, their coming and going draws the weight towards
+the middle.
 """
 
 import numpy as np
 
 __all__ = ["blend_weights"]
 
-N_BOOTSTRAPS = 100
+N_BOOTSTRAPS = 200
+SHARE = 0.25
 
 
 def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -24,6 +26,6 @@ def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng:
     _, codes = np.unique(task, return_inverse=True)
     n_tasks = codes.max() + 1
     top, bottom = np.bincount(codes, (y - means[0]) * gap), np.bincount(codes, gap**2)
-    draws = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
+    draws = rng.multinomial(max(2, int(SHARE * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
     weight = np.clip((draws @ top + 1e-12) / (draws @ bottom + 2e-12), 0, 1).mean()
     return np.array([1 - weight, weight])
