@@ -10,6 +10,7 @@ from upstairs.errors import UpstairsError
 
 try:
     from upstairs.gradient import inner, outer
+    from upstairs.gradient.compiling import keep_compiled
     from upstairs.gradient.rules import RULES
 except ModuleNotFoundError as error:
     if error.name not in ("jax", "jaxlib", "optax"):
@@ -19,6 +20,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = ["MetaGradientClassifier", "MetaGradientRegressor"]
+
+keep_compiled()
 
 LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info)
 CONSTRAINTS = {
