@@ -18,7 +18,18 @@ import numpy as np
 from upstairs.gaussian import FAST
 from upstairs.tasks import Tasks
 
-__all__ = ["NEGLIGIBLE", "FeatureMap", "Prior", "Rows", "learn_features", "project", "similarity", "take", "to_rows", "with_constant"]
+__all__ = [
+    "NEGLIGIBLE",
+    "FeatureMap",
+    "Prior",
+    "Rows",
+    "learn_features",
+    "project",
+    "similarity",
+    "take",
+    "to_rows",
+    "with_constant",
+]
 
 MOST = 4.0
 FEWEST_TASKS = 0.1
