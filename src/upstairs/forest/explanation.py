@@ -13,7 +13,7 @@ import numpy as np
 
 from upstairs.design import by_column, design_matrix
 from upstairs.forest.deviation import Deviation
-from upstairs.forest.kernel import FeatureMap, Prior, Rows, with_constant
+from upstairs.forest.kernel import NEGLIGIBLE, FeatureMap, Prior, Rows, with_constant
 from upstairs.forest.shared_mean import SharedMean
 from upstairs.prediction import Explanation
 from upstairs.trees import contributions
@@ -65,7 +65,7 @@ def _near(prior: Prior, features: FeatureMap, support: Rows, rows: Rows) -> np.n
     near = np.zeros((len(rows.f_w), len(support.f_w)))
     for weight, column in zip(prior.bump, features.bumps, strict=True):
         gap = rows.linear[:, None, column].astype(float) - support.linear[None, :, column]
-        near += weight * np.exp(-2 * gap**2)
-    if rows.leaf.shape[1]:
+        near += (weight > NEGLIGIBLE) * weight * np.exp(-2 * gap**2)
+    if rows.leaf.shape[1] and prior.leaf > NEGLIGIBLE:
         near += prior.leaf * (rows.leaf[:, None] == support.leaf[None]).mean(axis=2)
     return near

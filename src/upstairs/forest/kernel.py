@@ -18,10 +18,23 @@ import numpy as np
 from upstairs.gaussian import FAST
 from upstairs.tasks import Tasks
 
-__all__ = ["FeatureMap", "Prior", "Rows", "learn_features", "project", "similarity", "take", "to_rows", "with_constant"]
+__all__ = [
+    "NEGLIGIBLE",
+    "FeatureMap",
+    "Prior",
+    "Rows",
+    "learn_features",
+    "project",
+    "similarity",
+    "take",
+    "to_rows",
+    "with_constant",
+]
 
 MOST = 4.0
 FEWEST_TASKS = 0.1
+NEGLIGIBLE = 2e-5
+"""A variance at its floor: its component isn't worth computing."""
 
 
 class FeatureMap(NamedTuple):
@@ -153,10 +166,10 @@ def similarity(
         if category[i, c] == category2[j, c]:
             total += th_category[c]
     for b in range(len(bumps)):
-        if th_bump[b] > 2e-5:
+        if th_bump[b] > NEGLIGIBLE:
             gap = linear[i, bumps[b]] - linear2[j, bumps[b]]
             total += th_bump[b] * np.exp(-2.0 * gap * gap)
-    if th_leaf > 2e-5 and leaf.shape[1] > 0:
+    if th_leaf > NEGLIGIBLE and leaf.shape[1] > 0:
         same = 0
         for m in range(leaf.shape[1]):
             same += leaf[i, m] == leaf2[j, m]
