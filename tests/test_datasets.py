@@ -37,12 +37,19 @@ def test_random_slopes_are_lines_with_the_claimed_variances():
 
 def test_sinusoids_are_those_of_the_paper():
     X, y, groups, truth = make_sinusoids(500, 10, random_state=0)
-    amplitude, phase = truth.tasks[groups].T
+    amplitude, phase, frequency = truth.tasks[groups].T
     np.testing.assert_allclose(y, amplitude * np.sin(X[:, 0] - phase))
     assert amplitude.min() >= 0.1 and amplitude.max() <= 5 and phase.min() >= 0 and phase.max() <= np.pi
-    assert np.abs(X).max() <= 5
+    assert np.abs(X).max() <= 5 and (frequency == 1).all()
     noisy = make_sinusoids(500, 10, noise_sd=0.5, random_state=0)
     assert np.var(noisy.y - noisy.truth.mean) == pytest.approx(0.25, rel=0.1)
+
+
+def test_sinusoids_may_differ_in_frequency():
+    X, y, groups, truth = make_sinusoids(500, 10, frequencies=(0.8, 1.2), random_state=0)
+    amplitude, phase, frequency = truth.tasks[groups].T
+    np.testing.assert_allclose(y, amplitude * np.sin(frequency * X[:, 0] - phase))
+    assert 0.8 <= frequency.min() < 0.81 and 1.19 < frequency.max() <= 1.2
 
 
 @pytest.mark.parametrize("setting", range(1, 7))

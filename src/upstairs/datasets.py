@@ -118,29 +118,33 @@ def make_random_slopes(
     return Data(X, mean + noise_sd * rng.normal(size=len(X)), groups, Numbers(mean, D @ gamma, b, noise_sd**2))
 
 
-def make_sinusoids(n_tasks=100, n_rows=20, *, noise_sd=0.0, random_state=None) -> Data:
-    """Sine waves: y = A_t sin(x - φ_t) + ε, with A ~ U(0.1, 5), φ ~ U(0, π), x ~ U(-5, 5).
+def make_sinusoids(n_tasks=100, n_rows=20, *, frequencies=(1.0, 1.0), noise_sd=0.0, random_state=None) -> Data:
+    """Sine waves: y = A_t sin(ω_t x - φ_t) + ε, with A ~ U(0.1, 5), φ ~ U(0, π), x ~ U(-5, 5).
 
     Parameters
     ----------
     n_tasks, n_rows : int, default=100, 20
         Rows are by task.
+    frequencies : (low, high), default=(1.0, 1.0)
+        ω ~ U(low, high): 1 in Finn et al. (2017), (0.8, 1.2) in Li et al. (2017).
     noise_sd : float, default=0.0
     random_state : int, RandomState or None, default=None
 
     Returns
     -------
     data : Data
-        ``truth.tasks`` holds (A, φ).
+        ``truth.tasks`` holds (A, φ, ω).
 
     References
     ----------
     C. Finn, P. Abbeel, S. Levine: Model-agnostic meta-learning for fast adaptation of deep networks. ICML (2017).
+    Z. Li, F. Zhou, F. Chen, H. Li: Meta-SGD: learning to learn quickly for few-shot learning. arXiv:1707.09835 (2017).
     """
     rng, groups = _start(n_tasks, n_rows, random_state)
     x = rng.uniform(-5, 5, len(groups))
-    waves = np.column_stack([rng.uniform(0.1, 5, n_tasks), rng.uniform(0, np.pi, n_tasks)])
-    mean = waves[groups, 0] * np.sin(x - waves[groups, 1])
+    waves = np.column_stack([rng.uniform(*ends, n_tasks) for ends in ((0.1, 5), (0, np.pi), frequencies)])
+    amplitude, phase, frequency = waves[groups].T
+    mean = amplitude * np.sin(frequency * x - phase)
     y = mean + noise_sd * rng.normal(size=len(x))
     return Data(x[:, None], y, groups, Numbers(mean, np.zeros(len(x)), waves, noise_sd**2))
 
