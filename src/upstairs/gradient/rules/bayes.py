@@ -47,11 +47,11 @@ class Prior(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """Posterior given n rows: Σ f_b, Λ⁻¹, a, b and Q, of each output."""
+    """Posterior given n rows: Σ f_b, a root Λ⁻¹ = root rootᵀ, a, b and Q, of each output."""
 
     n: Any
     level_sum: Any
-    covariance: Any
+    root: Any
     a: Any
     b: Any
     surprise: Any
@@ -90,7 +90,7 @@ def predict(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: A
         rho, nu = jax.nn.sigmoid(prior.rho), jnp.exp(prior.nu)
         c = (1 - rho) * (adapted.level_sum + f_b) / (adapted.n + 1)
         mean = f_w + rho * f_b + c + z @ adapted.a - c * (z @ adapted.b)
-        own = ((z @ adapted.covariance) * z).sum(axis=1)
+        own = ((z @ adapted.root) ** 2).sum(axis=1)
         if problem.classify:
             return mean, own, own, jnp.full(len(z), jnp.inf)
         v = jnp.exp(prior.noise) * (1 + own)
@@ -144,6 +144,19 @@ def whiten(A: Any, R: Any) -> Any:
     return jax.lax.scan(eliminate, (A, R), rows)[1]
 
 
+def solve(A: Any, b: Any) -> Any:
+    """A⁻¹b for A [n, n] positive definite and b [n], by elimination above and below the diagonal."""
+    rows = jnp.arange(len(A))
+
+    def eliminate(left, j):
+        A, b = left
+        others = jnp.where(rows == j, 0, A[:, j] / A[j, j])
+        return (A - others[:, None] * A[j], b - others * b[j]), None
+
+    (A, b), _ = jax.lax.scan(eliminate, (A, b), rows)
+    return b / jnp.diagonal(A)
+
+
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
     """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
     phi = features(problem.network, weights["network"], D)
@@ -156,21 +169,30 @@ def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, A
     return f[..., 0], f[..., 1], jnp.concatenate([level, slopes, rest], axis=2)
 
 
-def _inverse(A: Any) -> Any:
-    white = whiten(A, jnp.eye(len(A)))
-    return white.T @ white
+def _inverse_root(A: Any) -> Any:
+    return whiten(A, jnp.eye(len(A))).T
 
 
 def _condition_numbers(f_w, f_b, z, prior, y, counts):
     rho = jax.nn.sigmoid(prior.rho)
     Z, e = z * counts[:, None], (y - f_w - rho * f_b) * counts
-    covariance = _inverse(jnp.eye(Z.shape[1]) + Z.T @ Z)
-    Ze, Z1, n, level_sum = Z.T @ e, Z.sum(axis=0), counts.sum(), (f_b * counts).sum()
-    a, b = covariance @ Ze, covariance @ Z1
+    r = Z.shape[1]
+    columns = jnp.concatenate([jnp.column_stack([Z, e, counts]), jnp.eye(r, r + 2)])
+
+    def orthogonalise(columns, j):
+        q = columns[:, j] * jax.lax.rsqrt((columns[:, j] ** 2).sum())
+        left = jnp.where(jnp.arange(r + 2) > j, q @ columns, 0)
+        return (columns - q[:, None] * left).at[:, j].set(q), None
+
+    # Gram and Schmidt on (Z; I): single precision bears it where ZᵀZ is too much (Björck 1967). Below Z then stands R⁻¹ of
+    # Λ = RᵀR, below e and 1 stand −a and −b, and above these what a and b leave.
+    columns = jax.lax.scan(orthogonalise, columns, jnp.arange(r))[0]
+    n, level_sum = counts.sum(), (f_b * counts).sum()
     c = (1 - rho) * level_sum / jnp.maximum(n, 1)
     # rᵀ(I + ZZᵀ)⁻¹r of r = e − c 1
-    Q = (e**2).sum() - Ze @ a - 2 * c * (e.sum() - Ze @ b) + c**2 * (n - Z1 @ b)
-    return Adapted(n, level_sum, covariance, a, b, Q / jnp.exp(prior.noise))
+    Q = ((columns[:, r] - c * columns[:, r + 1]) ** 2).sum()
+    below = columns[len(Z) :]
+    return Adapted(n, level_sum, below[:, :r], -below[:, r], -below[:, r + 1], Q / jnp.exp(prior.noise))
 
 
 def _condition_classes(f_w, f_b, z, prior, y, counts):
@@ -181,14 +203,14 @@ def _condition_classes(f_w, f_b, z, prior, y, counts):
     def newton(w):
         p = jax.nn.sigmoid(known + z @ w)
         W = (p * (1 - p) + LEAST_CURVATURE) * counts
-        covariance = _inverse(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
-        return w + covariance @ (z.T @ ((y - p) * counts) - w), covariance, W
+        root = _inverse_root(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
+        return w + root @ (root.T @ (z.T @ ((y - p) * counts) - w)), root, W
 
     w = jax.lax.fori_loop(0, NEWTON_STEPS, lambda _, w: newton(w)[0], jnp.zeros(z.shape[1]))
     # at the mode a step's derivative by w is 0, so one step from a constant has the mode's own gradient
-    w, covariance, W = newton(jax.lax.stop_gradient(w))
-    b = covariance @ (z.T @ W)
-    return Adapted(n, level_sum, covariance, w + c * b, b, jnp.zeros(()))
+    w, root, W = newton(jax.lax.stop_gradient(w))
+    b = root @ (root.T @ (z.T @ W))
+    return Adapted(n, level_sum, root, w + c * b, b, jnp.zeros(()))
 
 
 def _class_losses(weights, prior, problem, episode):
