@@ -16,7 +16,12 @@ PRECISION = {"gradient": 2e-5}
 """Of learners that count in float32, to which every batch may bring its own last digit; 1e-9 for all others."""
 
 SMALL_FOREST = {"n_effect_trees": 10, "n_episodes": 100}
-SMALL_DESCENT = {"n_steps": 50, "network": (8,), "n_folds": 2}
+SMALL_DESCENT = {
+    "n_steps": 0,
+    "network": (8,),
+    "n_pieces": 0,
+    "n_folds": 2,
+}  # compiling the descent for each table takes minutes
 
 REGRESSORS = {
     "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),

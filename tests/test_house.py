@@ -69,12 +69,13 @@ def test_shop_window():
 
 def test_architecture_lists_exactly_the_files():
     tree = re.search(r"```\nsrc/upstairs/\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL).group(1)
-    listed, folder = [], ""
+    listed, folders = [], [""] * 4
     for indent, name in re.findall(r"^( +)([\w./]+)", tree, re.MULTILINE):
-        if len(indent) == 2:
-            folder = name if name.endswith("/") else ""
-        if not name.endswith("/"):
-            listed.append(f"{folder if len(indent) == 4 else ''}{name}")
+        depth = len(indent) // 2
+        if name.endswith("/"):
+            folders[depth] = folders[depth - 1] + name
+        else:
+            listed.append(folders[depth - 1] + name)
     there = [str(path.relative_to(SOURCE)) for path in FILES if path.name != "__init__.py" or path.stat().st_size > 0]
     assert sorted(listed) == sorted(there)
 

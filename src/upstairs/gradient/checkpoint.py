@@ -54,7 +54,7 @@ class Checkpoint:
         """Write the state; the file appears whole or not at all."""
         if self.path is None:
             return
-        arrays = {str(i): np.ascontiguousarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        arrays = {str(i): np.asarray(leaf, order="C") for i, leaf in enumerate(jax.tree.leaves(state))}
         unfinished = self.path.with_suffix(".unfinished")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

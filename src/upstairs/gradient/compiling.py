@@ -16,7 +16,7 @@ LEAST_SECONDS = 0.2
 
 def keep_compiled() -> None:
     """Give JAX a cache in the user's cache folder."""
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "upstairs" / "jax"
     try:

@@ -141,7 +141,7 @@ def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: d
     )  # fmt: skip
 
 
-def _checked_network(network) -> tuple[int, ...] | Network:
+def _checked_network(network) -> tuple[int, ...]:
     """Widths as integers, or the user's pair of functions."""
     if len(network) == 2 and all(callable(part) for part in network):
         return Network(*network)
@@ -258,9 +258,8 @@ def _info(state: State, problem: Problem, trained: list[Trained], tasks: Tasks, 
     main = trained[state.main]
     own = main.rows.fold[episodes.task]
     n_folds = main.rows.fold.max() + 1
-    asked = problem._replace(shots=BUCKETS)
-    unseen, _ = errors_by_shots(asked, main.meta, main.rows, episodes, own)
-    seen, _ = errors_by_shots(asked, main.meta, main.rows, episodes, (own + 1) % n_folds)
+    unseen, _ = errors_by_shots(problem, main.meta, main.rows, episodes, own, BUCKETS)
+    seen, _ = errors_by_shots(problem, main.meta, main.rows, episodes, (own + 1) % n_folds, BUCKETS)
     log = [one.scale is not None and one.scale.log for one in trained]
     return Info(
         tasks.n_tasks,

@@ -113,7 +113,7 @@ def train(
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
                 meta, optimizer, loss = _descend(problem, budget, progress.meta, progress.optimizer, *batches)
                 progress = progress._replace(meta=meta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
-            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task)[0])
+            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task, problem.shots)[0])
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
                 progress = progress._replace(best=jax.tree.map(np.asarray, progress.meta), at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
@@ -129,14 +129,14 @@ def train(
 
 
 def errors_by_shots(
-    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray
+    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error or log loss [B] at each of ``problem.shots``, and the rows behind it [B]; NaN if there are none."""
-    errors, counts = np.full(len(problem.shots), np.nan), np.zeros(len(problem.shots), int)
-    for b, shots in enumerate(problem.shots):
-        able = episodes.shots >= shots
+    """Mean squared error or log loss [B] at each number of shots, and the rows behind it [B]; NaN if there are none."""
+    errors, counts = np.full(len(shots), np.nan), np.zeros(len(shots), int)
+    for b, s in enumerate(shots):
+        able = episodes.shots >= s
         if able.any():
-            latent = answer_episodes(problem, meta, rows, episodes.take(able), model[able], shots)
+            latent = answer_episodes(problem, meta, rows, episodes.take(able), model[able], s)
             query = episodes.query[able]
             y = rows.y[query[query >= 0]]
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2

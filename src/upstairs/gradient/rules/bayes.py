@@ -200,17 +200,30 @@ def _condition_classes(f_w, f_b, z, prior, y, counts):
     c = (1 - rho) * level_sum / jnp.maximum(n, 1)
     known = f_w + rho * f_b + c
 
-    def newton(w):
-        p = jax.nn.sigmoid(known + z @ w)
-        W = (p * (1 - p) + LEAST_CURVATURE) * counts
-        root = _inverse_root(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
-        return w + root @ (root.T @ (z.T @ ((y - p) * counts) - w)), root, W
-
-    w = jax.lax.fori_loop(0, NEWTON_STEPS, lambda _, w: newton(w)[0], jnp.zeros(z.shape[1]))
-    # at the mode a step's derivative by w is 0, so one step from a constant has the mode's own gradient
-    w, root, W = newton(jax.lax.stop_gradient(w))
+    # at the mode a Newton step's derivative by w is 0, so one step from a constant has the mode's own gradient
+    w = jax.lax.stop_gradient(_mode(known, z, y, counts))
+    p = jax.nn.sigmoid(known + z @ w)
+    W = (p * (1 - p) + LEAST_CURVATURE) * counts
+    root = _inverse_root(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
+    w = w + root @ (root.T @ (z.T @ ((y - p) * counts) - w))
     b = root @ (root.T @ (z.T @ W))
     return Adapted(n, level_sum, root, w + c * b, b, jnp.zeros(()))
+
+
+def _mode(known, z, y, counts):
+    """Of the weights, by Newton steps on whichever is fewer: rows or weights (Rasmussen & Williams 2006, algorithm 3.1)."""
+    n, r = z.shape
+    K = z @ z.T
+
+    def step(_, w):
+        p = jax.nn.sigmoid(known + z @ w)
+        W, slope = (p * (1 - p) + LEAST_CURVATURE) * counts, (y - p) * counts
+        if n > r:
+            return w + solve(jnp.eye(r) + (z * W[:, None]).T @ z, z.T @ slope - w)
+        root, target = jnp.sqrt(W), W * (z @ w) + slope
+        return z.T @ (target - root * solve(jnp.eye(n) + root[:, None] * K * root, root * (K @ target)))
+
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, jnp.zeros(r))
 
 
 def _class_losses(weights, prior, problem, episode):
