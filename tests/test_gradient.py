@@ -18,6 +18,7 @@ from upstairs.gradient import inner, training
 from upstairs.gradient.encoder import make_network
 from upstairs.gradient.padding import query_blocks, support_batches
 from upstairs.gradient.rules import RULES, bayes
+from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import Episode, Problem, Start
 
 SMALL = {"network": (8,), "n_pieces": 0, "n_folds": 2, "n_steps": 100, "batch_tasks": 8, "random_state": 0}
@@ -108,6 +109,18 @@ def test_one_factor_gives_the_loss_at_every_number_of_shots():
         student = bayes._student_loss(error2, latent.spread2[:3, 0], latent.dof[:3])
         expected = bayes.SQUARED_SHARE * error2 / 2 + (1 - bayes.SQUARED_SHARE) * student
         np.testing.assert_allclose(losses[b], expected.mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_the_loss_of_classes_is_that_of_the_adapted_task(n_outputs):
+    problem = problem_of("bayes", classify=True, n_outputs=n_outputs)
+    weights, prior = theta_of(problem)
+    episode = episode_of(problem, n_s=4, shots=2)
+    losses, counts = bayes._class_losses(weights, prior, problem, episode)
+    adapted = bayes.adapt(weights, prior, problem, episode.D_s, episode.y_s, 2)
+    latent = bayes.predict(weights, prior, problem, adapted, episode.D_q)
+    assert counts.tolist() == [0, 0, 3, 0]
+    np.testing.assert_allclose(losses[2], class_losses(latent, episode.y_q)[:3].mean(), rtol=1e-4)
 
 
 def test_the_gradient_through_the_mode_is_that_of_the_mode():
@@ -291,6 +304,8 @@ def test_tasks_of_one_row_and_constant_targets_are_ordinary():
 def test_a_class_missing_from_a_support_is_ordinary():
     many = np.digitize(Y, np.quantile(Y, [0.3, 0.6]))
     meta = MetaGradientClassifier(**SMALL).fit(X[SEEN], many[SEEN], groups=TASK[SEEN])
+    assert meta.info_.n_skipped == 0
+    assert meta.info_.held_out.min() < meta.info_.held_out[0]
     rows = np.flatnonzero(many[~SEEN] == 0)[:3] + SEEN.sum()
     proba = meta.adapt(X[rows], many[rows]).predict_proba(X)
     np.testing.assert_allclose(proba.sum(axis=1), 1)

@@ -15,6 +15,7 @@ what the prior expects. An adapted task is as large as Λ, however many rows it 
 mode.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -228,8 +229,30 @@ def _mode(known, z, y, counts):
 
 def _class_losses(weights, prior, problem, episode):
     n = jnp.minimum(episode.shots, episode.n_s)
-    latent = predict(weights, prior, problem, adapt(weights, prior, problem, episode.D_s, episode.y_s, n), episode.D_q)
+    parts = _parts(weights, prior, problem, jnp.concatenate([episode.D_s, episode.D_q]))
+    counts = (jnp.arange(len(episode.D_s)) < n).astype(parts[0].dtype)
+    by_output = jax.vmap(functools.partial(_class_latent, counts), in_axes=(0, 0, 0, 0, 1))
+    mean, variance = by_output(*parts, prior["head"], episode.y_s)
+    latent = Latent(mean.T, variance.T, variance.T, None)
     return spread_over(problem.shots, episode, class_losses(latent, episode.y_q))
+
+
+def _class_latent(counts, f_w, f_b, z, prior, y):
+    """Mean and variance of query rows, which follow the support rows: `adapt` and `predict` by rows, for there are few."""
+    S, rho, n, level_sum = len(y), jax.nn.sigmoid(prior.rho), counts.sum(), (f_b[: len(y)] * counts).sum()
+    Z, z_q = z[:S] * counts[:, None], z[S:]
+    c, c_q = (1 - rho) * level_sum / jnp.maximum(n, 1), (1 - rho) * (level_sum + f_b[S:]) / (n + 1)
+    known = f_w[:S] + rho * f_b[:S] + c
+    f = jax.lax.stop_gradient(Z @ _mode(known, Z, y, counts))
+    p = jax.nn.sigmoid(known + f)
+    # √ has no finite gradient at 0, so padding is left out after it
+    W = p * (1 - p) + LEAST_CURVATURE
+    root, target, K, K_q = jnp.sqrt(W) * counts, (W * f + y - p) * counts, Z @ Z.T, Z @ z_q.T
+    right = jnp.concatenate([(root * (K @ target))[:, None], root[:, None], root[:, None] * K_q], axis=1)
+    white = whiten(jnp.eye(S) + root[:, None] * K * root, right)
+    deviation = K_q.T @ target - white[:, 2:].T @ white[:, 0]
+    mean = f_w[S:] + rho * f_b[S:] + c_q + deviation + (c - c_q) * (white[:, 2:].T @ white[:, 1])
+    return mean, (z_q**2).sum(axis=1) - (white[:, 2:] ** 2).sum(axis=0)
 
 
 def _number_losses(weights, prior, problem, episode):
