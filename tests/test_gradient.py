@@ -1,8 +1,10 @@
 """The meta-gradient learner: its mathematics against plain references, and what may happen to a fit."""
 
 import itertools
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import equinox as eqx
 import flax.linen as nn
@@ -358,3 +360,12 @@ except upstairs.UpstairsError as error:
     print(error)"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "upstairs[gradient]" in out
+
+
+def test_the_article_mended_reaches_least_squares():
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "gradient_descent_mended.py"))
+    best = np.linalg.lstsq(example["X"], example["y"])[0]
+    assert example["error"](example["as_printed"](100)) > 1e6
+    np.testing.assert_allclose(example["mended"](30_000), best, atol=1e-3)
+    np.testing.assert_allclose(example["as_one_task"](1000), example["mended"](1000), atol=1e-4)
+    np.testing.assert_allclose(example["as_one_task"](30_000), best, atol=1e-3)
