@@ -142,7 +142,7 @@ def make_sinusoids(n_tasks=100, n_rows=20, *, frequencies=(1.0, 1.0), noise_sd=0
     """
     rng, groups = _start(n_tasks, n_rows, random_state)
     x = rng.uniform(-5, 5, len(groups))
-    waves = np.column_stack([rng.uniform(*ends, n_tasks) for ends in ((0.1, 5), (0, np.pi), frequencies)])
+    waves = np.column_stack([rng.uniform(low, high, n_tasks) for low, high in ((0.1, 5), (0, np.pi), frequencies)])
     amplitude, phase, frequency = waves[groups].T
     mean = amplitude * np.sin(frequency * x - phase)
     y = mean + noise_sd * rng.normal(size=len(x))

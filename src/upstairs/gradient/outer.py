@@ -7,7 +7,7 @@ the descent itself (`training`). Then the heads are blended and calibrated on he
 import warnings
 from collections.abc import Callable
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -141,8 +141,8 @@ def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: d
     )  # fmt: skip
 
 
-def _checked_network(network) -> tuple[int, ...]:
-    """Widths as integers, or the user's pair of functions."""
+def _checked_network(network) -> Any:
+    """Widths as a tuple of integers, or the user's pair of functions."""
     if len(network) == 2 and all(callable(part) for part in network):
         return Network(*network)
     if not all(isinstance(width, Integral) and int(width) > 0 for width in network):
