@@ -98,6 +98,23 @@ def test_the_closed_form_is_the_posterior_of_a_gaussian_process():
         np.testing.assert_allclose([latent.mean[q - 5, 0], latent.variance[q - 5, 0]], [mean, variance], rtol=1e-4)
 
 
+def test_single_precision_bears_a_strong_prior():
+    problem = problem_of("bayes")
+    weights, prior = theta_of(problem)
+    prior = {**prior, "head": prior["head"]._replace(rest=jnp.log(jnp.array([1e6])))}
+    episode = episode_of(problem, n_s=5)
+    _, _, z = (
+        np.asarray(part[0], float) for part in bayes._parts(weights, prior, problem, np.vstack([episode.D_s, episode.D_q]))
+    )
+    latent = bayes.predict(
+        weights, prior, problem, bayes.adapt(weights, prior, problem, episode.D_s, episode.y_s, 5), episode.D_q
+    )
+    covariance = np.linalg.inv(np.eye(z.shape[1]) + z[:5].T @ z[:5])
+    own = np.einsum("qr,rs,qs->q", z[5:], covariance, z[5:])
+    np.testing.assert_allclose(latent.variance[:, 0], np.exp(prior["head"].noise[0]) * (1 + own), rtol=0.02)
+    assert (latent.spread2 > 0).all()
+
+
 def test_one_factor_gives_the_loss_at_every_number_of_shots():
     problem = problem_of("bayes")
     weights, prior = theta_of(problem)

@@ -273,7 +273,7 @@ def _number_losses(weights, prior, problem, episode):
     c = (1 - rho) * (level_sum[:, None] + f_b[S:]) / (shots[:, None] + 1)
     own = (1 - rho) * level_sum / jnp.maximum(shots, 1)
     mean = f_w[S:] + rho * f_b[S:] + c + ke - c * k1
-    v = noise * (1 + (z_q**2).sum(axis=1) - kk)
+    v = noise * (1 + jnp.maximum((z_q**2).sum(axis=1) - kk, 0))
     spread2 = v * ((nu + (ee - 2 * own * e1 + own**2 * ones) / noise) / (nu + shots))[:, None]
     error2 = (episode.y_q[:, 0] - mean) ** 2
     per_row = SQUARED_SHARE * squared_loss(error2, prior["error"][:, None]) + (1 - SQUARED_SHARE) * _student_loss(
