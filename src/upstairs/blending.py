@@ -12,7 +12,12 @@ the middle.
 
 import numpy as np
 
-__all__ = ["blend_weights"]
+from upstairs.calibration import Calibration, learn_intervals
+from upstairs.episodes import BUCKETS
+from upstairs.prediction import Prediction, log_density
+from upstairs.target import Scale
+
+__all__ = ["blend_heads", "blend_weights"]
 
 N_BOOTSTRAPS = 200
 SHARE = 0.25
@@ -29,3 +34,21 @@ def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng:
     draws = rng.multinomial(max(2, int(SHARE * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
     weight = np.clip((draws @ top + 1e-12) / (draws @ bottom + 2e-12), 0, 1).mean()
     return np.array([1 - weight, weight])
+
+
+def blend_heads(
+    numbers: list[list[Prediction]], targets: list[np.ndarray], tasks: list[np.ndarray], scales: list[Scale],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, int, Calibration]:  # fmt: skip
+    """From held-out predictions at each bucket, one of each head, with the true y [n] and the task [n] of each row:
+    weights [B, heads], the head whose density fits best, and the calibration of its intervals."""
+    blend: list[np.ndarray] = []
+    for bucket, y, task in zip(numbers, targets, tasks, strict=True):
+        # a bucket that no task is large enough for takes after the one before it
+        blend.append(blend_weights([number.mean for number in bucket], y, task, rng) if len(y) else blend[-1])
+    fits = [
+        sum(log_density(bucket[h], scale, y).sum() for bucket, y in zip(numbers, targets, strict=True))
+        for h, scale in enumerate(scales)
+    ]
+    main = int(np.argmax(fits))
+    return np.array(blend), main, learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, tasks, scales[main])

@@ -35,6 +35,10 @@ class Episodes(NamedTuple):
         """Support rows that each episode can give, int64 [E]."""
         return (self.support >= 0).sum(axis=1)
 
+    def telling(self, bucket: int) -> "Episodes":
+        """Those whose support tells this bucket from the one before it."""
+        return self.take(self.shots > max((b for b in BUCKETS if b < bucket), default=-1))
+
     def take(self, which: np.ndarray) -> "Episodes":
         """The given episodes (indices or a mask)."""
         return Episodes(self.task[which], self.support[which], self.query[which])

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from upstairs.blending import blend_weights
-from upstairs.calibration import learn_intervals, learn_temperatures
+from upstairs.blending import blend_heads
+from upstairs.calibration import learn_temperatures
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
@@ -24,7 +24,7 @@ from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
-from upstairs.prediction import finite_dof, log_density
+from upstairs.prediction import finite_dof
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
 from upstairs.trees import leaf_of
@@ -146,7 +146,7 @@ def _learn_student(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, rng: np.
     episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
     held = []
     for shots in (2, 5, 10):
-        some = _with_shots(episodes, shots)
+        some = episodes.telling(shots)
         held.append((*_held_out(head, rows, u, some, shots), u[some.query[some.query >= 0]]))
     best = (-np.inf, np.inf, 1.0)
     for nu in NUS:
@@ -164,42 +164,27 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     """Weigh the heads by bucket, choose the one that intervals come from, and calibrate it."""
     numbers, targets, names = [], [], []
     for shots in BUCKETS:
-        some = _with_shots(episodes, shots)
+        some = episodes.telling(shots)
         held = [_held_out(one.head, one.rows, one.target, some, shots) for one in trained]
         numbers.append([number_of(one.head, *answer) for one, answer in zip(trained, held, strict=True)])
         targets.append(tasks.y[some.query[some.query >= 0]])
         names.append(np.repeat(some.task, np.diff(held[0][-1])))
-    blend: list[np.ndarray] = []
-    for bucket, y, task in zip(numbers, targets, names, strict=True):
-        # a bucket that no task is large enough for takes after the one before it
-        blend.append(blend_weights([number.mean for number in bucket], y, task, rng) if len(y) else blend[-1])
     heads = tuple(one.head for one in trained)
-    fits = [
-        sum(log_density(bucket[h], head.scale, y).sum() for bucket, y in zip(numbers, targets, strict=True))
-        for h, head in enumerate(heads)
-    ]
-    main = int(np.argmax(fits))
-    calibration = learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, names, heads[main].scale)
-    return State(np.empty(0, int), heads[main].scale, calibration, heads, np.array(blend), main)
+    blend, main, calibration = blend_heads(numbers, targets, names, [head.scale for head in heads], rng)
+    return State(np.empty(0, int), heads[main].scale, calibration, heads, blend, main)
 
 
 def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, rng: np.random.Generator) -> State:
     """Temperatures of the classes' probabilities by bucket."""
     log_probas, targets = [], []
     for shots in BUCKETS:
-        some = _with_shots(episodes, shots)
+        some = episodes.telling(shots)
         answers = [_held_out(one.head, one.rows, one.target, some, shots)[1:3] for one in trained]
         log_probas.append(log_proba_of(answers, np.full(len(answers[0][0]), shots)))
         targets.append(tasks.y[some.query[some.query >= 0]])
     calibration = learn_temperatures(BUCKETS, log_probas, targets)
     heads = tuple(one.head for one in trained)
     return State(np.empty(0, int), None, calibration, heads, np.ones((len(BUCKETS), len(heads))), 0)
-
-
-def _with_shots(episodes: Episodes, shots: int) -> Episodes:
-    """Episodes whose support tells this bucket from the one before it."""
-    least = 0 if shots == 0 else 1 + max(s for s in BUCKETS if s < shots)
-    return episodes.take(episodes.shots >= least)
 
 
 def _held_out(

@@ -47,9 +47,9 @@ class Network(NamedTuple):
     apply: Callable[[Any, Any], Any]
 
 
-def learn_inputs(tasks: Tasks, n_pieces: int, logs: bool = False) -> Inputs:
-    """Choose columns and quantiles on meta-train rows; columns of two values need no pieces. ``logs``: see `learn_design`."""
-    design = learn_design(tasks, logs)
+def learn_inputs(tasks: Tasks, n_pieces: int) -> Inputs:
+    """Choose columns and quantiles on meta-train rows; columns of two values need no pieces."""
+    design = learn_design(tasks)
     column: list[int] = []
     start: list[float] = []
     width: list[float] = []

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from upstairs.blending import blend_weights
-from upstairs.calibration import learn_intervals, learn_temperatures
-from upstairs.design import design_matrix
+from upstairs.blending import blend_heads
+from upstairs.calibration import learn_temperatures
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.gradient.checkpoint import Checkpoint, fingerprint
@@ -24,7 +23,7 @@ from upstairs.gradient.progress import show_progress
 from upstairs.gradient.rules.rule import Latent, Problem, Start
 from upstairs.gradient.training import CHUNK, Budget, Meta, Rows, Trace, answer_episodes, errors_by_shots, train
 from upstairs.levels import variance_components
-from upstairs.prediction import class_log_proba, log_density
+from upstairs.prediction import class_log_proba
 from upstairs.ridge import gls_ridge, logistic_ridge
 from upstairs.target import Scale, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
@@ -95,7 +94,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     fold = assign_folds(used.n_tasks, params["n_folds"], rng)
     inputs = learn_inputs(used, params["n_pieces"])
     D = input_matrix(inputs, used.X)
-    shape = _shape(used, D, design_matrix(inputs.design, used.X[:1]).shape[1], n_classes, params)
+    shape = _shape(used, D, 1 + len(inputs.design.column), n_classes, params)
     problem = problem_of(shape)
     told = {name: value for name, value in params.items() if name not in ("checkpoint", "verbose")}
     owner = fingerprint(told, D, used.y, fold)
@@ -119,7 +118,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
 
 def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: dict) -> Shape:
     """What is compiled, checked against what the tasks can give."""
-    most = max(int(tasks.sizes.max()) // 2, 0)
+    most = int(tasks.sizes.max()) // 2
     largest = min(BUCKETS[-1], most) if params["max_shots"] is None else params["max_shots"]
     if params["max_shots"] is not None and largest > most:
         raise UpstairsError(
@@ -212,22 +211,12 @@ def _combine_numbers(
     """Weigh the heads by bucket, choose the one that intervals come from, and calibrate it."""
     numbers, targets, names = [], [], []
     for shots in BUCKETS:
-        some = _with_shots(episodes, shots)
+        some = episodes.telling(shots)
         numbers.append([number_of(one.scale, _held_out(problem, one, some, shots)) for one in trained])
         targets.append(tasks.y[some.query[some.query >= 0]])
         names.append(np.repeat(some.task, (some.query >= 0).sum(axis=1)))
-    blend: list[np.ndarray] = []
-    for bucket, y, task in zip(numbers, targets, names, strict=True):
-        # a bucket that no task is large enough for takes after the one before it
-        blend.append(blend_weights([number.mean for number in bucket], y, task, rng) if len(y) else blend[-1])
-    fits = [
-        sum(log_density(bucket[h], one.scale, y).sum() for bucket, y in zip(numbers, targets, strict=True))
-        for h, one in enumerate(trained)
-    ]
-    main = int(np.argmax(fits))
-    scale = trained[main].scale
-    calibration = learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, names, scale)
-    return state._replace(scale=scale, calibration=calibration, blend=np.array(blend), main=main)
+    blend, main, calibration = blend_heads(numbers, targets, names, [one.scale for one in trained], rng)
+    return state._replace(scale=trained[main].scale, calibration=calibration, blend=blend, main=main)
 
 
 def _combine_classes(
@@ -236,17 +225,11 @@ def _combine_classes(
     """Temperatures of the classes' probabilities by bucket."""
     log_probas, targets = [], []
     for shots in BUCKETS:
-        some = _with_shots(episodes, shots)
+        some = episodes.telling(shots)
         latent = _held_out(problem, trained[0], some, shots)
         log_probas.append(class_log_proba(latent.mean, latent.variance))
         targets.append(tasks.y[some.query[some.query >= 0]])
     return state._replace(calibration=learn_temperatures(BUCKETS, log_probas, targets))
-
-
-def _with_shots(episodes: Episodes, shots: int) -> Episodes:
-    """Episodes whose support tells this bucket from the one before it."""
-    least = 0 if shots == 0 else 1 + max(s for s in BUCKETS if s < shots)
-    return episodes.take(episodes.shots >= least)
 
 
 def _held_out(problem: Problem, one: Trained, episodes: Episodes, shots: int) -> Latent:
@@ -258,8 +241,8 @@ def _info(state: State, problem: Problem, trained: list[Trained], tasks: Tasks, 
     main = trained[state.main]
     own = main.rows.fold[episodes.task]
     n_folds = main.rows.fold.max() + 1
-    unseen, _ = errors_by_shots(problem, main.meta, main.rows, episodes, own, BUCKETS)
-    seen, _ = errors_by_shots(problem, main.meta, main.rows, episodes, (own + 1) % n_folds, BUCKETS)
+    unseen = errors_by_shots(problem, main.meta, main.rows, episodes, own, BUCKETS)
+    seen = errors_by_shots(problem, main.meta, main.rows, episodes, (own + 1) % n_folds, BUCKETS)
     log = [one.scale is not None and one.scale.log for one in trained]
     return Info(
         tasks.n_tasks,

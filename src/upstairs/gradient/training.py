@@ -102,8 +102,8 @@ def train(
     """Descend from ``starts``, one a fold; ``watch`` is told the step, the loss and the held-out error after each chunk."""
     folds = range(len(starts))
     seen, unseen = ([_view(rows, (rows.fold == k) == held) for k in folds] for held in (False, True))
-    watched, model = _draw(unseen, N_WATCHED, problem, np.random.default_rng([seed, 0]))
-    watched = Episodes(model, *(part.reshape(len(model), -1) for part in watched[1:]))
+    watched = _draw(unseen, N_WATCHED, problem, np.random.default_rng([seed, 0]))
+    watched = Episodes(watched.task, *(part.reshape(len(watched.task), -1) for part in watched[1:]))
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
     interrupted = False
     try:
@@ -113,7 +113,7 @@ def train(
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
                 meta, optimizer, loss = _descend(problem, budget, progress.meta, progress.optimizer, *batches)
                 progress = progress._replace(meta=meta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
-            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task, problem.shots)[0])
+            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task, problem.shots))
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
                 progress = progress._replace(best=jax.tree.map(np.asarray, progress.meta), at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
@@ -130,9 +130,9 @@ def train(
 
 def errors_by_shots(
     problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error or log loss [B] at each number of shots, and the rows behind it [B]; NaN if there are none."""
-    errors, counts = np.full(len(shots), np.nan), np.zeros(len(shots), int)
+) -> np.ndarray:
+    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many."""
+    errors = np.full(len(shots), np.nan)
     for b, s in enumerate(shots):
         able = episodes.shots >= s
         if able.any():
@@ -140,8 +140,8 @@ def errors_by_shots(
             query = episodes.query[able]
             y = rows.y[query[query >= 0]]
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
-            errors[b], counts[b] = float(np.mean(losses)), len(y)
-    return errors, counts
+            errors[b] = float(np.mean(losses))
+    return errors
 
 
 def answer_episodes(problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int) -> Latent:
@@ -247,14 +247,13 @@ def _batches(
     """Episodes of a chunk, [steps, K, tasks, ...], for the weights and (half as many) for the prior."""
     batches = []
     for views, n_tasks in ((seen, budget.batch_tasks), (unseen, -(-budget.batch_tasks // 2))):
-        episodes, _ = _draw(views, CHUNK * n_tasks, problem, rng)
+        episodes = _draw(views, CHUNK * n_tasks, problem, rng)
         shape = (len(views), CHUNK, n_tasks)
         support, query = (
             np.ascontiguousarray(part.reshape(*shape, -1).swapaxes(0, 1)) for part in (episodes.support, episodes.query)
         )
         shots = rng.choice(problem.shots, support.shape[:-1])
-        counts = ((part >= 0).sum(axis=-1) for part in (support, query))
-        n_s, n_q = counts
+        n_s, n_q = ((part >= 0).sum(axis=-1) for part in (support, query))
         batches.append(Episode(rows.D[support], rows.y[support], n_s, rows.D[query], rows.y[query], n_q, shots))
     return batches[0], batches[1]
 
@@ -267,12 +266,11 @@ def _view(rows: Rows, mask: np.ndarray) -> tuple[Tasks, np.ndarray]:
     return Tasks(nothing, nothing, offsets_of(sizes[mask]), nothing, nothing), where
 
 
-def _draw(views: list, n_episodes: int, problem: Problem, rng: np.random.Generator) -> tuple[Episodes, np.ndarray]:
-    """Episodes [K, E, ...] of each view, as rows of the whole; and the view of each, flat."""
+def _draw(views: list, n_episodes: int, problem: Problem, rng: np.random.Generator) -> Episodes:
+    """Episodes [K, E, ...] of each view, as rows of the whole; the view of each [K E] stands for its task."""
     supports, queries = [], []
     for tasks, where in views:
         drawn = draw_episodes(tasks, n_episodes, rng, most_support=problem.shots[-1], most_query=N_QUERY)
         supports.append(np.where(drawn.support >= 0, where[drawn.support], -1))
         queries.append(np.where(drawn.query >= 0, where[drawn.query], -1))
-    model = np.repeat(np.arange(len(views)), n_episodes)
-    return Episodes(model, np.stack(supports), np.stack(queries)), model
+    return Episodes(np.repeat(np.arange(len(views)), n_episodes), np.stack(supports), np.stack(queries))
