@@ -97,7 +97,7 @@ class DummyClassifier(MetaClassifier):
         self.random_state = random_state
 
 
-learners.LEARNERS["dummy"] = (__name__, "Dummy")
+learners.LEARNERS["dummy"] = (__name__, "DummyRegressor", "DummyClassifier")
 
 
 def rows(n=40, tasks=("a", "b", "c", "d"), seed=0):

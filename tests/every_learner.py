@@ -5,6 +5,8 @@ from upstairs import (
     MetaGradientRegressor,
     MetaRandomForestClassifier,
     MetaRandomForestRegressor,
+    MetaSVC,
+    MetaSVR,
 )
 from upstairs.baselines.hierarchical_ridge import HierarchicalRidgeClassifier, HierarchicalRidgeRegressor
 from upstairs.baselines.pooled import PooledClassifier, PooledRegressor
@@ -26,6 +28,7 @@ SMALL_DESCENT = {
 REGRESSORS = {
     "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientRegressor(random_state=0, **SMALL_DESCENT),
+    "svm": MetaSVR(random_state=0),
     "shrunk-mean": ShrunkMeanRegressor(random_state=0),
     "task-ridge": TaskRidgeRegressor(random_state=0),
     "pooled": PooledRegressor(random_state=0),
@@ -35,6 +38,7 @@ REGRESSORS = {
 CLASSIFIERS = {
     "forest": MetaRandomForestClassifier(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientClassifier(random_state=0, **SMALL_DESCENT),
+    "svm": MetaSVC(random_state=0),
     "shrunk-mean": ShrunkMeanClassifier(random_state=0),
     "task-ridge": TaskRidgeClassifier(random_state=0),
     "pooled": PooledClassifier(random_state=0),

@@ -12,7 +12,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from every_learner import CLASSIFIERS, REGRESSORS
-from upstairs.baselines import boosting, crossfit, hierarchical_ridge, mixed_model, pooled_shift, shrunk_mean, task_ridge
+from upstairs import mixed_model
+from upstairs.baselines import boosting, crossfit, hierarchical_ridge, pooled_shift, shrunk_mean, task_ridge
 from upstairs.baselines.posterior import gaussian_posterior, log_probabilities, logistic_posterior, moments, pulls
 from upstairs.datasets import make_grouped_classes, make_random_slopes
 from upstairs.design import by_column, design_matrix, learn_design

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
     from upstairs.persistence import load, save
+    from upstairs.svm.estimator import MetaSVC, MetaSVR
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,8 @@ __all__ = [
     "MetaGradientRegressor",
     "MetaRandomForestClassifier",
     "MetaRandomForestRegressor",
+    "MetaSVC",
+    "MetaSVR",
     "UpstairsError",
     "UpstairsWarning",
     "__version__",
@@ -31,6 +34,8 @@ _ROOMS = {
     "MetaGradientRegressor": "upstairs.gradient.estimator",
     "MetaRandomForestClassifier": "upstairs.forest.estimator",
     "MetaRandomForestRegressor": "upstairs.forest.estimator",
+    "MetaSVC": "upstairs.svm.estimator",
+    "MetaSVR": "upstairs.svm.estimator",
     "UpstairsError": "upstairs.errors",
     "UpstairsWarning": "upstairs.errors",
     "load": "upstairs.persistence",

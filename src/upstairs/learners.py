@@ -8,15 +8,20 @@ from upstairs.errors import UpstairsError
 __all__ = ["LEARNERS", "check_learner", "class_by_name", "learner_class"]
 
 LEARNERS = {
-    "forest": ("upstairs.forest.estimator", "MetaRandomForest"),
-    "gradient": ("upstairs.gradient.estimator", "MetaGradient"),
-    "hierarchical-ridge": ("upstairs.baselines.hierarchical_ridge", "HierarchicalRidge"),
-    "pooled": ("upstairs.baselines.pooled", "Pooled"),
-    "pooled-shift": ("upstairs.baselines.pooled_shift", "PooledShift"),
-    "shrunk-mean": ("upstairs.baselines.shrunk_mean", "ShrunkMean"),
-    "task-ridge": ("upstairs.baselines.task_ridge", "TaskRidge"),
+    "forest": ("upstairs.forest.estimator", "MetaRandomForestRegressor", "MetaRandomForestClassifier"),
+    "gradient": ("upstairs.gradient.estimator", "MetaGradientRegressor", "MetaGradientClassifier"),
+    "svm": ("upstairs.svm.estimator", "MetaSVR", "MetaSVC"),
+    "hierarchical-ridge": (
+        "upstairs.baselines.hierarchical_ridge",
+        "HierarchicalRidgeRegressor",
+        "HierarchicalRidgeClassifier",
+    ),
+    "pooled": ("upstairs.baselines.pooled", "PooledRegressor", "PooledClassifier"),
+    "pooled-shift": ("upstairs.baselines.pooled_shift", "PooledShiftRegressor", "PooledShiftClassifier"),
+    "shrunk-mean": ("upstairs.baselines.shrunk_mean", "ShrunkMeanRegressor", "ShrunkMeanClassifier"),
+    "task-ridge": ("upstairs.baselines.task_ridge", "TaskRidgeRegressor", "TaskRidgeClassifier"),
 }
-"""The command line's name of each: its module, and the name of its classes before Regressor and Classifier."""
+"""The command line's name of each: its module, its regressor and its classifier."""
 
 
 def check_learner(learner: str) -> None:
@@ -28,13 +33,13 @@ def check_learner(learner: str) -> None:
 def learner_class(learner: str, classify: bool) -> Any:
     """The class of a learner by the command line's name."""
     check_learner(learner)
-    module, stem = LEARNERS[learner]
-    return getattr(importlib.import_module(module), stem + ("Classifier" if classify else "Regressor"))
+    module, regressor, classifier = LEARNERS[learner]
+    return getattr(importlib.import_module(module), classifier if classify else regressor)
 
 
 def class_by_name(name: str) -> Any:
     """The class of that name, or None if no learner has it."""
-    for module, stem in LEARNERS.values():
-        if name in (f"{stem}Regressor", f"{stem}Classifier"):
+    for module, *classes in LEARNERS.values():
+        if name in classes:
             return getattr(importlib.import_module(module), name)
     return None

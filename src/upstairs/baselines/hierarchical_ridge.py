@@ -17,7 +17,6 @@ from scipy import special
 from sklearn.utils._param_validation import Interval
 
 from upstairs.baselines.crossfit import HeldOut, deal_folds, fold_weights, held_out_calibration, held_out_log_loss
-from upstairs.baselines.mixed_model import Sums, fixed_effects, maximise_likelihood, residual_sums, sums_of
 from upstairs.baselines.posterior import (
     Posterior,
     all_moments,
@@ -32,6 +31,7 @@ from upstairs.baselines.posterior import (
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
 from upstairs.design import Design, by_column, design_matrix, learn_design
+from upstairs.mixed_model import Sums, fixed_effects, maximise_likelihood, residual_sums, sums_of
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks

@@ -1,0 +1,116 @@
+"""From a row to features φ(x) = (D, √κ k(x)): a linear part, and that of a kernel.
+
+D is the row as numbers, with a constant, missing values flagged and categories one-hot (`upstairs.design`). The kernel's part
+is scikit-learn's approximation of it, k(x)ᵀk(x′) ≈ K(x, x′) on all of D but the constant: Nyström's for "rbf" (Williams and
+Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the user gives. θ is penalised alike in both parts, so
+κ is how readily a curve is believed beside a line.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.kernel_approximation import Nystroem, PolynomialCountSketch
+
+from upstairs.design import Design, design_matrix
+from upstairs.errors import UpstairsError
+
+__all__ = ["Features", "KernelMap", "feature_matrix", "learn_kernel"]
+
+KAPPA = 4.0
+DEGREE = 2
+MOST_SEEN = 20_000
+"""Rows that landmarks are drawn from."""
+
+
+class KernelMap(NamedTuple):
+    """k(x) of rows Z [n, d], float32 [n, R].
+
+    Attributes
+    ----------
+    kernel : str
+        "linear" (R = 0), "rbf", "poly" or "custom".
+    gamma : float
+    parts : tuple of ndarray
+        "rbf": landmarks [R, d] and normalization [R, R]. "poly": hash indices and signs of the sketch, and R.
+    custom : callable or None
+        The user's own; a model that has one can't be saved.
+    """
+
+    kernel: str
+    gamma: float
+    parts: tuple[np.ndarray, ...]
+    custom: Any = None
+
+
+class Features(NamedTuple):
+    """φ: [n, q]."""
+
+    design: Design
+    map: KernelMap
+
+
+def learn_kernel(kernel: Any, gamma: float, n_components: int, D: np.ndarray, rng: np.random.Generator) -> KernelMap:
+    """The map of a kernel, from meta-train rows D [n, 1 + d].
+
+    Raises
+    ------
+    UpstairsError
+        Where a user's own map can't be applied, or doesn't give one row of numbers for each row.
+    """
+    seed = int(rng.integers(2**31 - 1))
+    if kernel == "linear":
+        return KernelMap("linear", gamma, ())
+    Z = D[np.sort(rng.permutation(len(D))[:MOST_SEEN]), 1:].astype(np.float32)
+    if kernel == "rbf":
+        nystroem = Nystroem(gamma=gamma, n_components=min(n_components, len(Z)), random_state=seed).fit(Z)
+        return KernelMap("rbf", gamma, (nystroem.components_, nystroem.normalization_.astype(np.float32)))
+    if kernel == "poly":
+        sketch = _sketch(gamma, n_components, seed).fit(Z)
+        return KernelMap("poly", gamma, (sketch.indexHash_, sketch.bitHash_, np.array(n_components)))
+    made = KernelMap("custom", gamma, (), clone(kernel).fit(Z).transform if hasattr(kernel, "transform") else kernel)
+    _check(made.custom, Z[:3])
+    return made
+
+
+def feature_matrix(features: Features, X: np.ndarray) -> np.ndarray:
+    """φ, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
+    return with_kernel(features.map, design_matrix(features.design, X))
+
+
+def with_kernel(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
+    """φ, float32 [n, q], for rows D [n, 1 + d]."""
+    D = D.astype(np.float32)
+    if kernel_map.kernel == "linear":
+        return D
+    return np.concatenate([D, np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, D[:, 1:])], axis=1)
+
+
+def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
+    if kernel_map.kernel == "rbf":
+        landmarks, normalization = kernel_map.parts
+        distance2 = (Z**2).sum(axis=1)[:, None] - 2 * Z @ landmarks.T + (landmarks**2).sum(axis=1)
+        return np.exp(-np.float32(kernel_map.gamma) * np.maximum(distance2, 0)) @ normalization.T
+    if kernel_map.kernel == "poly":
+        index, sign, n_components = kernel_map.parts
+        sketch = _sketch(kernel_map.gamma, int(n_components), 0)
+        sketch.indexHash_, sketch.bitHash_ = index, sign
+        return sketch.transform(Z)
+    return np.asarray(kernel_map.custom(Z), np.float32)
+
+
+def _sketch(gamma: float, n_components: int, seed: int) -> PolynomialCountSketch:
+    return PolynomialCountSketch(gamma=gamma, degree=DEGREE, coef0=1, n_components=n_components, random_state=seed)
+
+
+def _check(custom: Callable, Z: np.ndarray) -> None:
+    try:
+        out = np.asarray(custom(Z), float)
+    except Exception as error:
+        raise UpstairsError(f"kernel can't be applied to rows [n, {Z.shape[1]}]: {str(error).splitlines()[0]}") from error
+    if out.ndim != 2 or len(out) != len(Z) or not np.isfinite(out).all():
+        raise UpstairsError(
+            f"kernel must turn rows [n, {Z.shape[1]}] into finite features [n, h], but turns {len(Z)} rows into "
+            f"{list(out.shape)}{'' if np.isfinite(out).all() else ' with NaN'}."
+        )

@@ -1,0 +1,138 @@
+"""What meta-models blind to a task make of its episodes: margins, their losses, and what makes them honest."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+from scipy.special import log_expit
+
+from upstairs.episodes import BUCKETS, Episodes
+from upstairs.svm.machine import Loss, Machine, adapt_machines
+from upstairs.svm.path import Rows
+from upstairs.tasks import Tasks, offsets_of
+
+__all__ = [
+    "HeldOut",
+    "choose_strength",
+    "learn_logits",
+    "learn_spread",
+    "losses_by_task",
+    "margins_of_episodes",
+    "rows_by_task",
+]
+
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""C by number of shots, in units of the companion's."""
+DRAWN = 1e-3
+"""How far slopes of logits are drawn to ``USUAL``."""
+USUAL = 2.0
+
+
+class HeldOut(NamedTuple):
+    """Tasks that choices are made on, the fold [T] of each, and episodes of them."""
+
+    tasks: Tasks
+    fold: np.ndarray
+    episodes: Episodes
+
+    def queries(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """At each bucket of shots, query rows [n] of the episodes that tell it, and their tasks [n]."""
+        pairs = []
+        for shots in BUCKETS:
+            some = self.episodes.telling(shots)
+            asked = some.query >= 0
+            pairs.append((some.query[asked], np.repeat(some.task, asked.sum(axis=1))))
+        return pairs
+
+
+def margins_of_episodes(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: np.ndarray) -> list[np.ndarray]:
+    """f [n, outputs] of the query rows at each bucket, by θ [K, outputs, q] of the fold that hasn't seen the task and C [B]."""
+    return [_margins(machine, rows, thetas, held_out, shots, C[b]) for b, shots in enumerate(BUCKETS)]
+
+
+def choose_strength(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: float) -> np.ndarray:
+    """C [B] of smallest held-out loss at each bucket, around the companion's; at zero shots it has no say."""
+    chosen = np.full(len(BUCKETS), C)
+    for b, (shots, (query, _)) in enumerate(zip(BUCKETS, held_out.queries(), strict=True)):
+        if shots == 0 or len(query) == 0:
+            chosen[b] = chosen[b - 1] if shots else C
+            continue
+        losses = [
+            _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, thetas, held_out, shots, C * factor)).mean()
+            for factor in STRENGTHS
+        ]
+        chosen[b] = C * STRENGTHS[int(np.argmin(losses))]
+    return chosen
+
+
+def losses_by_task(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: HeldOut) -> np.ndarray:
+    """Held-out losses [B, T], summed over rows and outputs."""
+    n_tasks = held_out.tasks.n_tasks
+    return np.array([
+        np.bincount(task, _row_losses(loss, rows.Y[query], f), minlength=n_tasks)
+        for f, (query, task) in zip(margins, held_out.queries(), strict=True)
+    ])  # fmt: skip
+
+
+def rows_by_task(held_out: HeldOut) -> np.ndarray:
+    """Query rows [B, T] behind them."""
+    n_tasks = held_out.tasks.n_tasks
+    return np.array([np.bincount(task, minlength=n_tasks).astype(float) for _, task in held_out.queries()])
+
+
+def learn_logits(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: HeldOut) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and offset [B, outputs] of the logit in the margin (Platt 1999); ones and zeros for numbers."""
+    n_outputs = rows.Y.shape[1]
+    slope, offset = np.ones((len(BUCKETS), n_outputs)), np.zeros((len(BUCKETS), n_outputs))
+    if loss.hinge:
+        for b, (f, (query, _)) in enumerate(zip(margins, held_out.queries(), strict=True)):
+            for c in range(n_outputs):
+                last = (slope[b - 1, c], offset[b - 1, c])
+                slope[b, c], offset[b, c] = _platt(f[:, c], rows.Y[query, c]) if len(query) else last
+    return slope, offset
+
+
+def learn_spread(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: HeldOut) -> np.ndarray:
+    """Standard deviation [B] of held-out errors of u; ones for classes."""
+    spread = np.ones(len(BUCKETS))
+    if not loss.hinge:
+        for b, (f, (query, _)) in enumerate(zip(margins, held_out.queries(), strict=True)):
+            spread[b] = max(np.sqrt(np.mean((rows.Y[query] - f) ** 2)), 1e-6) if len(query) else spread[b - 1]
+    return spread
+
+
+def _margins(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, shots: int, C: float) -> np.ndarray:
+    some = held_out.episodes.telling(shots)
+    support, asked = some.support[:, :shots], some.query >= 0
+    given = support >= 0
+    s, q, offsets = support[given], some.query[asked], offsets_of(given.sum(axis=1))
+    fold = held_out.fold[some.task]
+    own, per_query = np.repeat(fold, given.sum(axis=1)), np.repeat(np.arange(len(fold)), asked.sum(axis=1))
+    phi_s, phi_q = rows.phi[s], rows.phi[q]
+    margins = np.empty((len(q), rows.Y.shape[1]))
+    for c in range(margins.shape[1]):
+        f = (phi_s * thetas[own, c]).sum(axis=1)
+        v, _ = adapt_machines(machine, phi_s, rows.Y[s, c], f, offsets, np.full(len(fold), C))
+        margins[:, c] = (phi_q * (v + thetas[fold, c])[per_query]).sum(axis=1)
+    return margins
+
+
+def _row_losses(loss: Loss, Y: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Of each row [n]: the log loss of its outputs once their margins are logits, or the squared error."""
+    if not loss.hinge or len(Y) == 0:
+        return ((Y - f) ** 2).sum(axis=1)
+    logits = [slope * f[:, c] + offset for c in range(f.shape[1]) for slope, offset in [_platt(f[:, c], Y[:, c])]]
+    return -log_expit(Y * np.column_stack(logits)).sum(axis=1)
+
+
+def _platt(f: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Slope and offset of the logit by maximum likelihood."""
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = y * (parameters[0] * f + parameters[1])
+        pull = -y * np.exp(log_expit(-z)) / len(y)
+        drawn = DRAWN * np.array([parameters[0] - USUAL, parameters[1]])
+        gradient = np.array([pull @ f, pull.sum()]) + drawn
+        return -log_expit(z).mean() + (drawn**2).sum() / (2 * DRAWN), gradient
+
+    return optimize.minimize(loss, np.array([USUAL, 0.0]), jac=True, method="BFGS").x

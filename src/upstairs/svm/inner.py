@@ -1,0 +1,189 @@
+"""Inner learning of the meta support vector machine: a task's support rows -> its own machine around θ -> predictions.
+
+    v(θ) = argmin over v of  1/(2C) vᵀM⁻¹v + Σ_i ℓ(y_i, (θ + v)ᵀφ_i),   f(x) = (θ + v)ᵀφ(x)
+
+C is what served held-out tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of
+shots (Platt 1999); a number gets the standard deviation of that number of shots.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
+from upstairs.svm.explanation import explain_machine
+from upstairs.svm.features import Features, feature_matrix
+from upstairs.svm.machine import Loss, Machine, adapt_machines
+from upstairs.target import Scale, forward
+from upstairs.tasks import Tasks
+
+__all__ = ["Adapted", "Head", "State", "adapt", "explain", "logits_of", "number_of", "predict", "targets"]
+
+
+class Head(NamedTuple):
+    """A meta-model of y, of log y, or of classes (one output for two, else one for each against the rest).
+
+    Attributes
+    ----------
+    features : Features
+    theta : float64 [outputs, q]
+    relevance : float64 [q]
+        Diagonal of M.
+    C : float64 [B]
+        By bucket of shots (see ``State.calibration.shots``).
+    slope, offset : float64 [B, outputs]
+        Of the logit in the margin; ones and zeros for numbers.
+    spread : float64 [B]
+        Standard deviation of u; ones for classes.
+    loss : Loss
+    scale : Scale or None
+        None for classes.
+    """
+
+    features: Features
+    theta: np.ndarray
+    relevance: np.ndarray
+    C: np.ndarray
+    slope: np.ndarray
+    offset: np.ndarray
+    spread: np.ndarray
+    loss: Loss
+    scale: Scale | None
+
+
+class State(NamedTuple):
+    """What outer learning found.
+
+    Attributes
+    ----------
+    fold : int64 [T]
+        -1: a known task's own machine is that of its rows, whether or not θ has seen them.
+    scale : Scale or None
+        Of the head that intervals come from; None for classes.
+    calibration : Calibration
+    heads : tuple of Head
+        One, or two where both y and log y are worth modelling.
+    blend : float64 [B, heads]
+        Weight of each head's mean.
+    main : int
+        The head that intervals and the support come from.
+    support : int64 [m]
+        Rows of fit with a slope, in any output.
+    dual_coef : float64 [outputs, m]
+        θ = dual_coef φ(X[support]).
+    support_task : bool [T]
+        Has the task a row among them?
+    """
+
+    fold: np.ndarray
+    scale: Scale | None
+    calibration: Calibration
+    heads: tuple[Head, ...]
+    blend: np.ndarray
+    main: int
+    support: np.ndarray
+    dual_coef: np.ndarray
+    support_task: np.ndarray
+
+
+class Adapted(NamedTuple):
+    """T adapted tasks.
+
+    Attributes
+    ----------
+    v : tuple of float64 [T, outputs, q]
+        Of each head.
+    slope : tuple of float64 [n, outputs]
+        Of each head's support rows.
+    support : Tasks
+    """
+
+    v: tuple[np.ndarray, ...]
+    slope: tuple[np.ndarray, ...]
+    support: Tasks
+
+
+def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
+    """Fit each task's machine around θ."""
+    v, slopes = [], []
+    for head in state.heads:
+        phi, Y = feature_matrix(head.features, support.X), target_of(head, support.y)
+        C = _strength(state, head, support.sizes)
+        machine = Machine(head.loss, head.relevance)
+        parts = [
+            adapt_machines(machine, phi, y, phi @ theta, support.offsets, C) for y, theta in zip(Y.T, head.theta, strict=True)
+        ]
+        v.append(np.stack([part for part, _ in parts], axis=1))
+        slopes.append(np.column_stack([slope for _, slope in parts]))
+    return Adapted(tuple(v), tuple(slopes), support)
+
+
+def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
+    """Predict the query rows of each task."""
+    shots, buckets = np.repeat(adapted.support.sizes, query.sizes), state.calibration.shots
+    margins = [margins_of(head, v, query) for head, v in zip(state.heads, adapted.v, strict=True)]
+    if state.scale is None:
+        (head,), (margin,) = state.heads, margins
+        logits = logits_of(margin, _between(buckets, head.slope, shots), _between(buckets, head.offset, shots))
+        return ClassPrediction(temper(state.calibration, shots, class_log_proba(logits, np.zeros_like(logits))))
+    numbers = [
+        number_of(head, margin[:, 0], between_buckets(buckets, head.spread, shots))
+        for head, margin in zip(state.heads, margins, strict=True)
+    ]
+    weights = [between_buckets(buckets, column, shots) for column in state.blend.T]
+    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
+    return numbers[state.main]._replace(mean=mean)
+
+
+def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
+    """Split the margin of each query row of the first task, by the main head; once for each output."""
+    head, adapted_rows = state.heads[state.main], adapted.support.between(0, 1)
+    buckets, shots = state.calibration.shots, adapted.support.sizes[:1]
+    slope, offset = (_between(buckets, part, shots)[0] for part in (head.slope, head.offset))
+    C = float(_strength(state, head, shots)[0])
+    s = len(adapted_rows.y)
+    return tuple(
+        explain_machine(
+            head.features, theta, head.relevance, C, feature_matrix(head.features, adapted_rows.X),
+            adapted.slope[state.main][:s, c], query.X, slope[c], offset[c],
+        )
+        for c, theta in enumerate(head.theta)
+    )  # fmt: skip
+
+
+def margins_of(head: Head, v: np.ndarray, query: Tasks) -> np.ndarray:
+    """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own."""
+    phi = feature_matrix(head.features, query.X)
+    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + phi @ head.theta.T
+
+
+def target_of(head: Head, y: np.ndarray) -> np.ndarray:
+    """What machines are fitted to, float64 [n, outputs]: u, or 1 for a row's class and -1 for others."""
+    return targets(head.scale, len(head.theta), y)
+
+
+def targets(scale: Scale | None, n_outputs: int, y: np.ndarray) -> np.ndarray:
+    """The same before there is a head: a single output stands for the second of two classes."""
+    if scale is not None:
+        return forward(scale, y)[:, None]
+    return np.where(y[:, None] == (np.arange(n_outputs) if n_outputs > 1 else 1), 1.0, -1.0)
+
+
+def logits_of(margins: np.ndarray, slope: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Logits [n, outputs]."""
+    return margins * slope + offset
+
+
+def number_of(head: Head, margin: np.ndarray, spread: np.ndarray) -> Prediction:
+    """The number on the user's scale."""
+    return from_scale(head.scale, margin, spread**2, spread, np.full(len(margin), np.inf))
+
+
+def _strength(state: State, head: Head, sizes: np.ndarray) -> np.ndarray:
+    """C [T] for tasks of the given numbers of rows."""
+    return np.exp(between_buckets(state.calibration.shots, np.log(head.C), sizes))
+
+
+def _between(buckets: np.ndarray, values: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    return np.column_stack([between_buckets(buckets, column, shots) for column in values.T])
