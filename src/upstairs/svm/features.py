@@ -7,7 +7,7 @@ Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the use
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -34,14 +34,14 @@ class KernelMap(NamedTuple):
     gamma : float
     parts : tuple of ndarray
         "rbf": landmarks [R, d] and normalization [R, R]. "poly": hash indices and signs of the sketch, and R.
-    custom : callable or None
-        The user's own; a model that has one can't be saved.
+    custom : None
+        Or the user's own map; a model that has one can't be saved, as the annotation says.
     """
 
     kernel: str
     gamma: float
     parts: tuple[np.ndarray, ...]
-    custom: Any = None
+    custom: None = None
 
 
 class Features(NamedTuple):
@@ -69,9 +69,9 @@ def learn_kernel(kernel: Any, gamma: float, n_components: int, D: np.ndarray, rn
     if kernel == "poly":
         sketch = _sketch(gamma, n_components, seed).fit(Z)
         return KernelMap("poly", gamma, (sketch.indexHash_, sketch.bitHash_, np.array(n_components)))
-    made = KernelMap("custom", gamma, (), clone(kernel).fit(Z).transform if hasattr(kernel, "transform") else kernel)
-    _check(made.custom, Z[:3])
-    return made
+    custom: Any = clone(kernel).fit(Z).transform if hasattr(kernel, "transform") else kernel
+    _check(custom, Z[:3])
+    return KernelMap("custom", gamma, (), custom)
 
 
 def feature_matrix(features: Features, X: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
         sketch.indexHash_, sketch.bitHash_ = index, sign
         return sketch.transform(Z)
-    return np.asarray(kernel_map.custom(Z), np.float32)
+    return np.asarray(cast(Callable, kernel_map.custom)(Z), np.float32)
 
 
 def _sketch(gamma: float, n_components: int, seed: int) -> PolynomialCountSketch:

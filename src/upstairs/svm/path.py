@@ -128,5 +128,5 @@ def meet_budget(machine: Machine, rows: Rows, budget: float, C: float) -> float:
             f"loss_budget={budget:g} can't be met: the smallest loss that is attainable here is about {least:.4g}. "
             'Give a larger budget, or "auto".'
         )
-    root = optimize.root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-3, rtol=1e-6)
+    root = optimize.root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-6)
     return n_tasks * float(np.exp(root.root))
