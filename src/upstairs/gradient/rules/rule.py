@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Episode", "Latent", "Problem", "Rule", "Start"]
 
+
 class Problem(NamedTuple):
     """What is fixed for a fit: hashable, so that a compiled function knows its own.
 
