@@ -6,14 +6,19 @@ import pytest
 from upstairs import UpstairsError
 from upstairs.datasets import (
     GROUPED_FOREST_SETTINGS,
+    make_families,
     make_grouped_classes,
     make_grouped_forest,
     make_heavy_tails,
     make_random_slopes,
     make_sinusoids,
+    make_sloped_sinusoids,
 )
 
-MAKERS = [make_random_slopes, make_sinusoids, make_grouped_forest, make_heavy_tails, make_grouped_classes]
+MAKERS = [
+    make_random_slopes, make_sinusoids, make_sloped_sinusoids, make_families, make_grouped_forest, make_heavy_tails,
+    make_grouped_classes,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -50,6 +55,33 @@ def test_sinusoids_may_differ_in_frequency():
     amplitude, phase, frequency = truth.tasks[groups].T
     np.testing.assert_allclose(y, amplitude * np.sin(frequency * X[:, 0] - phase))
     assert 0.8 <= frequency.min() < 0.81 and 1.19 < frequency.max() <= 1.2
+
+
+def test_sloped_sinusoids_are_those_of_the_paper():
+    X, y, groups, truth = make_sloped_sinusoids(20_000, 2, random_state=0)
+    np.testing.assert_allclose(truth.tasks.mean(axis=0), [1, 0, 0.5, 5], atol=0.01)
+    np.testing.assert_allclose(truth.tasks.std(axis=0), [0.6 / 12**0.5, 0.1, 0.2, 0.1], rtol=0.02)
+    amplitude, shift, slope, level = truth.tasks[groups].T
+    np.testing.assert_allclose(truth.mean, amplitude * np.sin(1.5 * (X[:, 0] - shift)) + slope * X[:, 0] + level)
+    assert np.var(y - truth.mean) == pytest.approx(truth.noise_variance, rel=0.05)
+    near = np.abs(X[:, 0] - 2) < 0.2
+    assert np.mean(truth.mean[near] - truth.shared[near]) == pytest.approx(0, abs=0.05)
+
+
+def test_families_are_those_of_the_paper():
+    X, y, groups, truth = make_families(20_000, 2, random_state=0)
+    family = truth.tasks[:, 0]
+    np.testing.assert_allclose(np.bincount(family.astype(int)) / 20_000, 0.25, atol=0.01)
+    largest = np.abs(truth.tasks[:, [1, 3, 4, 5, 6]])
+    for f, expected in enumerate([[5, 0, 0, 0, 2 * np.pi], [0, 0, 0, 3, 3], [0, 0, 0.2, 2, 3], [0, 0.1, 0.2, 2, 3]]):
+        np.testing.assert_allclose(largest[family == f].max(axis=0), expected, rtol=0.01)
+    _, a, w, *polynomial = truth.tasks[groups].T
+    np.testing.assert_allclose(
+        truth.mean, a * np.sin(w * X[:, 0]) + sum(c * X[:, 0] ** (3 - k) for k, c in enumerate(polynomial))
+    )
+    assert np.var(y - truth.mean) == pytest.approx(0.09, rel=0.05)
+    near = np.abs(X[:, 0] - 2) < 0.2
+    assert np.mean(truth.mean[near] - truth.shared[near]) == pytest.approx(0, abs=0.3)
 
 
 @pytest.mark.parametrize("setting", range(1, 7))

@@ -192,6 +192,17 @@ def test_a_step_is_plain_gradient_descent(name):
 
 
 @pytest.mark.parametrize("name", list(RULES))
+def test_a_rule_says_which_of_its_weights_are_slow(name):
+    problem = problem_of(name)
+    weights, _ = theta_of(problem)
+    optimizer, _ = training._optimizers(training.Budget(100, 8, 10, 0.3, 0.0), problem.rule.slow)
+    change, _ = optimizer.update(jax.tree.map(jnp.ones_like, weights), optimizer.init(weights), weights)
+    sizes = {part: float(jnp.abs(jax.tree.leaves(change[part])[0]).max()) for part in ("linear", "mean", "network")}
+    assert sizes["network"] == pytest.approx(30 * sizes["linear"], rel=1e-3)
+    assert sizes["mean"] == pytest.approx(sizes["linear" if name == "bayes" else "network"], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", list(RULES))
 def test_every_rule_learns_and_adapts(name):
     meta = MetaGradientRegressor(inner=name, **SMALL | {"learning_rate": 3e-3}).fit(X[SEEN], Y[SEEN], groups=TASK[SEEN])
     assert meta.info_.n_skipped == 0

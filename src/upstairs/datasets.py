@@ -2,6 +2,8 @@
 
     make_random_slopes     a line with its own constant and slopes in each task
     make_sinusoids         sine waves (Finn et al. 2017)
+    make_sloped_sinusoids  nearly the same sine wave on a slope of each task's own (Rothfuss et al. 2021)
+    make_families          sine waves, lines, parabolas and cubics in one table (Yao et al. 2019)
     make_grouped_forest    a forest's function plus a level by cluster (Hajjem et al. 2014)
     make_heavy_tails       levels and noise that multiply, as in trade and in city sales
     make_grouped_classes   a softmax whose logits shift by task
@@ -21,11 +23,13 @@ __all__ = [
     "Classes",
     "Data",
     "Numbers",
+    "make_families",
     "make_grouped_classes",
     "make_grouped_forest",
     "make_heavy_tails",
     "make_random_slopes",
     "make_sinusoids",
+    "make_sloped_sinusoids",
 ]
 
 GROUPED_FOREST_SETTINGS = ((0.8, 0.9), (0.7, 2.7), (0.6, 4.5), (0.3, 0.2), (0.3, 0.5), (0.2, 0.8))
@@ -147,6 +151,77 @@ def make_sinusoids(n_tasks=100, n_rows=20, *, frequencies=(1.0, 1.0), noise_sd=0
     mean = amplitude * np.sin(frequency * x - phase)
     y = mean + noise_sd * rng.normal(size=len(x))
     return Data(x[:, None], y, groups, Numbers(mean, np.zeros(len(x)), waves, noise_sd**2))
+
+
+def make_sloped_sinusoids(n_tasks=20, n_rows=5, *, random_state=None) -> Data:
+    """Few tasks that are much alike: y = A_t sin(1.5 (x - s_t)) + b_t x + c_t + ε, with x ~ U(-5, 5) and ε ~ N(0, 0.1²).
+
+    A ~ U(0.7, 1.3), s ~ N(0, 0.1²), b ~ N(0.5, 0.2²), c ~ N(5, 0.1²).
+
+    Parameters
+    ----------
+    n_tasks, n_rows : int, default=20, 5
+        Rows are by task.
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    data : Data
+        ``truth.tasks`` holds (A, s, b, c); ``truth.shared`` is the mean of all tasks.
+
+    References
+    ----------
+    J. Rothfuss, V. Fortuin, M. Josifoski, A. Krause: PACOH: Bayes-optimal meta-learning with PAC-guarantees. ICML (2021).
+    """
+    rng, groups = _start(n_tasks, n_rows, random_state)
+    x = rng.uniform(-5, 5, len(groups))
+    amplitude = rng.uniform(0.7, 1.3, n_tasks)
+    shift, slope, level = (rng.normal(mean, sd, n_tasks) for mean, sd in ((0, 0.1), (0.5, 0.2), (5, 0.1)))
+    mean = amplitude[groups] * np.sin(1.5 * (x - shift[groups])) + slope[groups] * x + level[groups]
+    # E sin(1.5 (x − s)) = sin(1.5 x) exp(−(1.5 · 0.1)² / 2)
+    shared = np.exp(-(0.15**2) / 2) * np.sin(1.5 * x) + 0.5 * x + 5
+    y = mean + 0.1 * rng.normal(size=len(x))
+    return Data(x[:, None], y, groups, Numbers(mean, shared, np.column_stack([amplitude, shift, slope, level]), 0.01))
+
+
+def make_families(n_tasks=100, n_rows=20, *, noise_sd=0.3, random_state=None) -> Data:
+    """Each task is drawn from one of four families of functions of x ~ U(-5, 5), with ε ~ N(0, noise_sd²) added:
+
+    ======  =======================  ===================================================================================
+    sine    a sin(ωx) + b            a ~ U(0.1, 5), ω ~ U(0.8, 1.2), b ~ U(0, 2π)
+    line    a x + b                  a, b ~ U(-3, 3)
+    square  a x² + b x + c           a ~ U(-0.2, 0.2), b ~ U(-2, 2), c ~ U(-3, 3)
+    cubic   a x³ + b x² + c x + d    a ~ U(-0.1, 0.1), b ~ U(-0.2, 0.2), c ~ U(-2, 2), d ~ U(-3, 3)
+    ======  =======================  ===================================================================================
+
+    Parameters
+    ----------
+    n_tasks, n_rows : int, default=100, 20
+        Rows are by task.
+    noise_sd : float, default=0.3
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    data : Data
+        ``truth.tasks`` holds the family, 0 to 3, then (a, ω) of the sine and (x³, x², x, 1) of the polynomial.
+
+    References
+    ----------
+    H. Yao, Y. Wei, J. Huang, Z. Li: Hierarchically structured meta-learning. ICML (2019).
+    H. Yao, X. Wu, Z. Tao, Y. Li, B. Ding, R. Li, Z. Li: Automated relational meta-learning. ICLR (2020).
+    """
+    rng, groups = _start(n_tasks, n_rows, random_state)
+    x, family = rng.uniform(-5, 5, len(groups)), rng.randint(4, size=n_tasks)
+    wave = np.column_stack([rng.uniform(0.1, 5, n_tasks) * (family == 0), rng.uniform(0.8, 1.2, n_tasks)])
+    largest = np.array([[0, 0, 0, np.pi], [0, 0, 3, 3], [0, 0.2, 2, 3], [0.1, 0.2, 2, 3]])[family]
+    polynomial = rng.uniform(-1, 1, (n_tasks, 4)) * largest
+    polynomial[family == 0, 3] += np.pi
+    mean = wave[groups, 0] * np.sin(wave[groups, 1] * x) + (polynomial[groups] * np.vander(x, 4)).sum(axis=1)
+    y = mean + noise_sd * rng.normal(size=len(x))
+    # only the sine's level, π, and its wave don't average out
+    shared = (np.pi + 2.55 * np.sin(x) * np.sinc(0.2 * x / np.pi)) / 4
+    return Data(x[:, None], y, groups, Numbers(mean, shared, np.column_stack([family, wave, polynomial]), noise_sd**2))
 
 
 def make_grouped_forest(setting=3, n_known=100, n_new=100, n_new_rows=20, *, random_state=None) -> Data:

@@ -19,7 +19,7 @@ import optax
 from upstairs.episodes import Episodes, draw_episodes
 from upstairs.gradient.checkpoint import Checkpoint
 from upstairs.gradient.rules.losses import class_losses
-from upstairs.gradient.rules.rule import SLOW, Episode, Latent, Problem, Start
+from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start
 from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["CHUNK", "Budget", "Meta", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
@@ -187,7 +187,7 @@ def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> 
     keys = jax.random.split(jax.random.PRNGKey(seed), len(starts))
     begun = [problem.rule.init(key, problem, start) for key, start in zip(keys, starts, strict=True)]
     meta = Meta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
-    for_weights, for_prior = _optimizers(budget)
+    for_weights, for_prior = _optimizers(budget, problem.rule.slow)
     optimizer = (jax.vmap(for_weights.init)(meta.weights), for_prior.init(meta.prior))
     # as numpy, so that the first chunk has the types of the second and of a resumed one: it is compiled once
     meta, optimizer = jax.tree.map(np.asarray, (meta, optimizer))
@@ -195,7 +195,7 @@ def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> 
 
 
 @functools.cache
-def _optimizers(budget: Budget) -> tuple[Any, Any]:
+def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
     """Of the weights and of the prior."""
 
     def cosine(rate):
@@ -206,15 +206,15 @@ def _optimizers(budget: Budget) -> tuple[Any, Any]:
         return optax.apply_if_finite(clipped, max_consecutive_errors=2**31 - 1)
 
     fast = optax.adamw(cosine(budget.learning_rate), weight_decay=budget.weight_decay)
-    slow = optax.adam(cosine(SLOWNESS * budget.learning_rate))
-    weights = optax.partition({"fast": fast, "slow": slow}, lambda w: {name: "slow" if name in SLOW else "fast" for name in w})
+    lazy = optax.adam(cosine(SLOWNESS * budget.learning_rate))
+    weights = optax.partition({"fast": fast, "slow": lazy}, lambda w: {name: "slow" if name in slow else "fast" for name in w})
     return safe(weights), safe(optax.adam(cosine(PRIOR_RATE)))
 
 
 @functools.partial(jax.jit, static_argnames=("problem", "budget"))
 def _descend(problem, budget, meta, optimizer, seen, unseen):
     """As many steps as the batches [steps, K, tasks, ...] hold."""
-    for_weights, for_prior = _optimizers(budget)
+    for_weights, for_prior = _optimizers(budget, problem.rule.slow)
 
     def loss_of(weights, prior, episodes):
         losses, counts = jax.vmap(problem.rule.loss, in_axes=(None, None, None, 0))(weights, prior, problem, episodes)

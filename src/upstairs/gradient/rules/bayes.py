@@ -124,7 +124,7 @@ def split(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any
     return level.T, slopes.transpose(1, 2, 0)
 
 
-RULE = Rule(init, adapt, predict, loss, split)
+RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"))
 
 
 def whiten(A: Any, R: Any) -> Any:

@@ -16,7 +16,10 @@ from upstairs.gradient.encoder import features
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start
 
-__all__ = ["descend", "init", "make_adapt", "make_loss", "predict", "split"]
+__all__ = ["SLOW", "descend", "init", "make_adapt", "make_loss", "predict", "split"]
+
+SLOW = ("linear",)
+"""The head on the network is no part of the ridge, and has to grow where the inner rate is small."""
 
 
 def init(key: Any, problem: Problem, start: Start) -> tuple[dict, Any]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from upstairs.gradient.rules import descent
-from upstairs.gradient.rules.descent import descend, make_loss, predict, split
+from upstairs.gradient.rules.descent import SLOW, descend, make_loss, predict, split
 from upstairs.gradient.rules.rule import Problem, Rule, Start
 
 __all__ = ["RULE"]
@@ -22,4 +22,4 @@ def adapt(weights: dict, prior: Any, problem: Problem, D: Any, y: Any, n: Any) -
     return {"n": n, "weights": descend(weights, weights["rates"], problem, D, y, n)}
 
 
-RULE = Rule(init, adapt, predict, make_loss(adapt), split)
+RULE = Rule(init, adapt, predict, make_loss(adapt), split, SLOW)

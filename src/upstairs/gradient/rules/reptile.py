@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from upstairs.gradient.rules.descent import descend, init, make_loss, predict, split
+from upstairs.gradient.rules.descent import SLOW, descend, init, make_loss, predict, split
 from upstairs.gradient.rules.fomaml import adapt
 from upstairs.gradient.rules.rule import Episode, Problem, Rule
 
@@ -32,4 +32,4 @@ def loss(weights: dict, prior: Any, problem: Problem, episode: Episode) -> tuple
     return losses + (pull - jax.lax.stop_gradient(pull)) / problem.rate, counts
 
 
-RULE = Rule(init, adapt, predict, loss, split)
+RULE = Rule(init, adapt, predict, loss, split, SLOW)

@@ -8,10 +8,7 @@ those that it doesn't: on seen tasks residuals are too small and the prior would
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["SLOW", "Episode", "Latent", "Problem", "Rule", "Start"]
-
-SLOW = ("linear", "mean")
-"""Names of the weights of the mean, which start from a ridge and learn slowly."""
+__all__ = ["Episode", "Latent", "Problem", "Rule", "Start"]
 
 
 class Problem(NamedTuple):
@@ -102,6 +99,8 @@ class Rule(NamedTuple):
         can't tell).
     split : (weights, prior, problem, adapted, D [Q, q]) -> level [Q, C], slopes [Q, k, C]
         Parts of what the support adds to the mean: the same for all rows, and by each of ``problem.slopes``.
+    slow : tuple of str
+        Names of the weights that learn slowly, since they start from a ridge.
     """
 
     init: Callable
@@ -109,3 +108,4 @@ class Rule(NamedTuple):
     predict: Callable
     loss: Callable
     split: Callable
+    slow: tuple[str, ...]
