@@ -32,7 +32,7 @@ from upstairs.svm.held_out import (
 )
 from upstairs.svm.inner import Head, State, logits_of, number_of, targets
 from upstairs.svm.machine import Loss, Machine, Solution, make_loss
-from upstairs.svm.path import GRID, PATH_TOLERANCE, Path, Rows, mean_score, meet_budget, solve_outputs, widest_margin
+from upstairs.svm.path import GRID, PATH_TOLERANCE, PRECISE, Path, Rows, mean_score, meet_budget, solve_outputs, widest_margin
 from upstairs.target import Scale, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
 
@@ -180,14 +180,15 @@ def _learn_head(
     best, point = [(one, point) for one in candidates for point in range(len(one.thetas))][choice]
     D = design_matrix(best.features.design, tasks.X)
     rows = Rows(with_kernel(best.features.map, D), targets(scale, n_outputs, tasks.y), tasks.offsets)
-    if params["loss_budget"] == "auto":
+    automatic = params["loss_budget"] == "auto"
+    if automatic:
         lam, thetas = best.path.lam[point] / few.n_tasks * tasks.n_tasks, best.thetas[point]
     else:
         lam = meet_budget(best.machine, rows, params["loss_budget"], best.C)
         if lam == 0:
             warnings.warn(UpstairsWarning(f"loss_budget={params['loss_budget']:g} is met by θ = 0 already."), stacklevel=2)
         thetas, _ = _fold_models(best, held_out, lam / tasks.n_tasks * few.n_tasks, None)
-    solutions = solve_outputs(best.machine, rows, lam, best.C, params["tol"])
+    solutions = solve_outputs(best.machine, rows, lam, best.C, params["tol"] if automatic else min(params["tol"], PRECISE))
     fixed = params["C"] != "auto"
     C = np.full(len(BUCKETS), best.C) if fixed else choose_strength(best.machine, best.rows, thetas, held_out, best.C)
     margins = margins_of_episodes(best.machine, best.rows, thetas, held_out, C)

@@ -15,14 +15,16 @@ from scipy import optimize
 from upstairs.errors import UpstairsError
 from upstairs.svm.machine import Machine, Solution, solve
 
-__all__ = ["GRID", "Path", "Rows", "mean_score", "meet_budget", "solve_outputs", "widest_margin"]
+__all__ = ["GRID", "PRECISE", "Path", "Rows", "mean_score", "meet_budget", "solve_outputs", "widest_margin"]
 
 GRID = 10.0 ** np.arange(-1, 4.5, 0.5)
 """λ / T."""
-LARGEST = 1e6
-"""λ / T at which the smallest attainable loss is looked for."""
+SMALLEST = 1e-7
+"""λ / T at which θ is as good as 0."""
 PATH_TOLERANCE, BUDGET_TOLERANCE = 1e-3, 1e-3
-"""Relative duality gaps of the path; how near to the budget its loss has to be, in units of the budget."""
+"""Relative duality gap of the path; how near to the budget its loss has to be, in units of the budget."""
+PRECISE = 1e-7
+"""Relative duality gap at which the loss is as near as that: it errs by the root."""
 N_BOOTSTRAPS = 200
 
 
@@ -116,17 +118,18 @@ def meet_budget(machine: Machine, rows: Rows, budget: float, C: float) -> float:
 
     def excess(log_lam: float) -> float:
         start = found[min(found, key=lambda other: abs(other - log_lam))] if found else None
-        found[log_lam] = solve_outputs(machine, rows, n_tasks * np.exp(log_lam), C, BUDGET_TOLERANCE / 10, start)
+        found[log_lam] = solve_outputs(machine, rows, n_tasks * np.exp(log_lam), C, PRECISE, start)
         return float(np.mean([one.loss for one in found[log_lam]])) / budget - 1
 
-    low, high = np.log(GRID[0] / 1e6), np.log(LARGEST)
-    if excess(low) <= 0:
+    below = np.log(SMALLEST)
+    if excess(below) <= 0:
         return 0.0
-    least = (excess(high) + 1) * budget
-    if least > budget * (1 + BUDGET_TOLERANCE):
-        raise UpstairsError(
-            f"loss_budget={budget:g} can't be met: the smallest loss that is attainable here is about {least:.4g}. "
-            'Give a larger budget, or "auto".'
-        )
-    root = optimize.root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-6)
-    return n_tasks * float(np.exp(root.root))
+    for above in np.log(GRID):
+        if excess(above) <= 0:
+            return n_tasks * float(np.exp(optimize.brentq(excess, below, above, xtol=1e-6)))
+        below = above
+    least = min(np.mean([one.loss for one in outputs]) for outputs in found.values())
+    raise UpstairsError(
+        f"loss_budget={budget:g} can't be met: the smallest loss that is attainable here is about {least:.4g}. "
+        'Give a larger budget, or "auto".'
+    )
