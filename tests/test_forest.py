@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
 from upstairs.baselines.pooled import PooledRegressor
 from upstairs.blending import blend_weights
-from upstairs.datasets import make_random_slopes
+from upstairs.datasets import make_grouped_forest, make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
@@ -260,6 +260,22 @@ def test_what_tasks_do_of_their_own_is_no_noise():
     data = make_random_slopes(random_state=0)
     info = MetaRandomForestRegressor(n_episodes=300, random_state=0).fit(data.X, data.y, groups=data.groups).info_
     assert info.noise_variance == pytest.approx(data.truth.noise_variance, rel=0.25)
+
+
+def test_what_few_rows_leave_unknown_of_f_is_no_noise():
+    X, y, groups, _ = make_grouped_forest(1, n_new=0, random_state=0)
+    meta = MetaRandomForestRegressor(random_state=0).fit(X, y, groups=groups)
+    head = meta.state_.heads[0]
+    assert head.prior.sigma2 * head.scale.sd**2 > 1.4  # the prior takes it for noise
+    assert meta.info_.noise_variance == pytest.approx(1.0, rel=0.4)
+
+
+def test_noise_is_the_priors_where_no_task_has_two_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    meta = MetaRandomForestRegressor(n_episodes=20, random_state=0).fit(X, X[:, 0] + rng.normal(size=60), groups=np.arange(60))
+    head = meta.state_.heads[0]
+    assert meta.info_.noise_variance == pytest.approx(head.prior.sigma2 * head.scale.sd**2)
 
 
 # ------------------------------------------------------------------------------------------------------- numbers, whole

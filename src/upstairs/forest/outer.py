@@ -21,6 +21,7 @@ from upstairs.forest.effects import grow_effect_trees
 from upstairs.forest.inner import Head, State, log_proba_of, number_of
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
+from upstairs.forest.noise import noise_variance
 from upstairs.forest.prior import learn_prior
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
@@ -47,7 +48,7 @@ class Info(NamedTuple):
     log_weight : float64 [6]
         Weight of the model of log y in the mean, at 0, 1, 2, 5, 10 and 20 shots.
     level_variance, noise_variance : float
-        Between tasks, and σ²: what is left of a row's once the deviation of its task is known.
+        Between tasks, and σ²: what is left of a row's once f and the deviation of its task are known.
     level_mixing : float
         ρ, the share of what x says of a task's level that survives once its level is seen.
     """
@@ -108,9 +109,9 @@ def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
         head, rows = _learn_head(tasks, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
-        nu, kappa = _learn_student(head, rows, u, tasks, rng)
-        # w counts as noise what tasks do of their own, and what f_w doesn't know; the prior tells them from ε
-        noise = head.prior.sigma2 * scale.sd**2
+        episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
+        nu, kappa = _learn_student(head, rows, u, episodes)
+        noise = noise_variance(head, rows, u, tasks, folds, episodes) * scale.sd**2
         trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, noise))
     return trained
 
@@ -141,9 +142,8 @@ def _learn_head(
     return Head(shared, effects, features, prior, scale, np.inf, 1.0), rows
 
 
-def _learn_student(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, rng: np.random.Generator) -> tuple[float, float]:
+def _learn_student(head: Head, rows: Rows, u: np.ndarray, episodes: Episodes) -> tuple[float, float]:
     """ν and κ by the likelihood of the queries of fresh episodes."""
-    episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
     held = []
     for shots in (2, 5, 10):
         some = episodes.telling(shots)
