@@ -146,15 +146,14 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     ]
     state = (_combine_classes if n_classes else _combine_numbers)(trained, held_out, rng)
     main = trained[state.main]
-    slopes = np.column_stack([one.slope for one in main.solutions])
-    support = np.flatnonzero(slopes.any(axis=1))
-    task = tasks.task_of_row[support]
-    cost = main.lam / (tasks.n_tasks * tasks.sizes[task])
+    cost = main.lam / (tasks.n_tasks * np.maximum(tasks.sizes, 1))
+    coef = np.stack([one.slope for one in main.solutions]) * np.repeat(cost, tasks.sizes)
+    support = np.flatnonzero(coef.any(axis=0))
     state = state._replace(
         fold=np.full(tasks.n_tasks, -1),
         support=support,
-        dual_coef=(slopes[support] * cost[:, None]).T,
-        support_task=np.bincount(task, minlength=tasks.n_tasks) > 0,
+        dual_coef=coef[:, support],
+        support_task=np.bincount(tasks.task_of_row[support], minlength=tasks.n_tasks) > 0,
     )
     return state, _info(state, main, tasks, params["loss_budget"])
 
