@@ -65,8 +65,14 @@ def learn_inputs(tasks: Tasks, n_pieces: int) -> Inputs:
 
 def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
     """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
-    pieces = np.clip((np.nan_to_num(X[:, inputs.column]) - inputs.start) / inputs.width, 0, 1)
-    return np.concatenate([design_matrix(inputs.design, X).astype(np.float32), pieces], axis=1)
+    design = design_matrix(inputs.design, X)
+    q = design.shape[1]
+    D = np.empty((len(X), q + len(inputs.column)), np.float32)
+    D[:, :q], pieces = design, D[:, q:]
+    np.subtract(np.where(np.isnan(X), 0, X)[:, inputs.column], inputs.start, out=pieces)
+    pieces /= inputs.width
+    np.clip(pieces, 0, 1, out=pieces)
+    return D
 
 
 def make_network(network: tuple[int, ...] | Network) -> Network:
