@@ -1,7 +1,7 @@
 """Many ragged tasks, adapted and asked: each by the model of θ that is named for it.
 
-A rule is written for one task; here it is mapped over padded tasks in few shapes (`padding`). A rule that knows a faster way for
-many ragged tasks brings it along (`rules.rule.Ragged`). The outer learner asks its episodes here, the inner one its tasks.
+A rule is written for one task; here it is mapped over padded tasks in few shapes (`padding`). A rule that knows a faster way
+for many ragged tasks brings it along (`rules.rule.Ragged`). The outer learner asks its episodes here, the inner one its tasks.
 """
 
 import functools
@@ -34,8 +34,7 @@ def predict_tasks(
     problem: Problem, theta: Theta, model: np.ndarray, adapted: Any, D: np.ndarray, offsets: np.ndarray
 ) -> Latent:
     """Latents [n, C] of query rows D [n, q] of adapted tasks, float64."""
-    ragged, C = _ragged(problem), problem.n_outputs
-    whole = Latent(*(np.empty((len(D), C)) for _ in range(3)), np.empty(len(D)))
+    ragged, whole = _ragged(problem), _empty(len(D), problem.n_outputs)
     for m, tasks, rows, own in _by_model(model, offsets):
         mine = adapted if len(tasks) == len(model) else jax.tree.map(lambda a, tasks=tasks: a[tasks], adapted)
         part = ragged.predict(theta.model(m), theta.prior, problem, mine, D[rows], own)
@@ -80,7 +79,7 @@ def _adapt_padded(weights: Any, prior: Any, problem: Problem, D: np.ndarray, y: 
 
 
 def _predict_padded(weights: Any, prior: Any, problem: Problem, adapted: Any, D: np.ndarray, offsets: np.ndarray) -> Latent:
-    whole = Latent(*(np.empty((len(D), problem.n_outputs)) for _ in range(3)), np.empty(len(D)))
+    whole = _empty(len(D), problem.n_outputs)
     for task, first, count, padded in query_blocks(np.diff(offsets)):
         rows = np.minimum(offsets[task][:, None] + first[:, None] + np.arange(WIDTH), len(D) - 1)
         asked = np.arange(WIDTH) < count[:, None]
@@ -89,6 +88,10 @@ def _predict_padded(weights: Any, prior: Any, problem: Problem, adapted: Any, D:
         for into, source in zip(whole, latent, strict=True):
             into[rows[asked]] = np.asarray(source)[: len(task)][asked]
     return whole
+
+
+def _empty(n: int, n_outputs: int) -> Latent:
+    return Latent(np.empty((n, n_outputs)), np.empty((n, n_outputs)), np.empty((n, n_outputs)), np.empty(n))
 
 
 def _pad(values: np.ndarray, length: int) -> np.ndarray:

@@ -2,9 +2,10 @@
 
     min over θ of E over tasks, over numbers of shots, [L(query | θ adapted to the support)]
 
-K fold models, each blind to one fold of tasks, and a last one that sees all take their steps side by side; the prior, which they
-share, takes its own on episodes of the tasks that each fold model doesn't see. Every ``CHUNK`` steps the held-out error is looked at, and the best θ so
-far is what comes back: after the last step, when patience is over, or at Ctrl-C. A gradient that isn't finite moves nothing.
+K fold models, each blind to one fold of tasks, and one that sees all take their steps side by side; the prior, which they
+share, takes its own on episodes of the tasks that each fold model doesn't see. Every ``CHUNK`` steps the held-out error is
+looked at, and the best θ so far is what comes back: after the last step, when patience is over, or at Ctrl-C. A gradient that
+isn't finite moves nothing.
 """
 
 import functools

@@ -139,9 +139,9 @@ def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: n
 
 def predict_many(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: np.ndarray, offsets: np.ndarray) -> Latent:
     """`predict` for many tasks of numbers."""
-    latent = np.empty((4, len(D)))
+    mean, variance, spread2, dof = latent = np.empty((4, len(D)))
     predict_ragged(_rows(weights, prior, problem, D), offsets, *_settings(prior), *adapted, latent)
-    return Latent(*latent[:3, :, None], latent[3])
+    return Latent(mean[:, None], variance[:, None], spread2[:, None], dof)
 
 
 RULE = Rule(init, adapt, predict, loss, split, Ragged(adapt_many, predict_many))
