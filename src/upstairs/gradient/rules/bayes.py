@@ -180,14 +180,16 @@ def solve(A: Any, b: Any) -> Any:
 
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
     """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
-    phi = features(problem.network, weights["network"], D)
-    q = problem.n_inputs
-    f = D @ weights["linear"] + phi[:, q:] @ weights["mean"]
-    head = prior["head"]
+    q, head = problem.n_inputs, prior["head"]
+    hidden = features(problem.network, weights["network"], D)[:, q:]
+    rest = jnp.exp(head.rest / 2)[:, None, None] * weights["factor"]
+    # f_w, f_b and what is left of z are linear in φ: one product for all
+    on_D = jnp.concatenate([weights["linear"], rest[:, :q]], axis=2)
+    on_hidden = jnp.concatenate([weights["mean"], rest[:, q:]], axis=2)
+    linear = D @ on_D + hidden @ on_hidden
     level = jnp.broadcast_to(jnp.exp(head.level / 2)[:, None, None], (problem.n_outputs, len(D), 1))
     slopes = D[:, jnp.array(problem.slopes, int)] * jnp.exp(head.slopes / 2)[:, None]
-    rest = jnp.exp(head.rest / 2)[:, None, None] * (phi @ weights["factor"])
-    return f[..., 0], f[..., 1], jnp.concatenate([level, slopes, rest], axis=2)
+    return linear[..., 0], linear[..., 1], jnp.concatenate([level, slopes, linear[..., 2:]], axis=2)
 
 
 def _rows(weights: dict, prior: dict, problem: Problem, D: np.ndarray) -> np.ndarray:
