@@ -94,6 +94,9 @@ def explain(meta: Any, adaptation: Adaptation, Z: np.ndarray) -> Explanation | d
 
 
 def locate(ids: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Position of each row's task among the ids, -1 where it is not one of them."""
+    """Position of each row's task among the sorted ids, -1 where it is not one of them."""
+    if ids.dtype == groups.dtype and ids.dtype.kind in "iu" and len(ids):
+        position = np.minimum(np.searchsorted(ids, groups), len(ids) - 1)
+        return np.where(ids[position] == groups, position, -1)
     index = dict(zip(ids.tolist(), itertools.count()))
     return np.fromiter(map(index.get, groups.tolist(), itertools.repeat(-1)), np.int64, len(groups))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numba
 import numpy as np
 
 from upstairs.design import Design, design_matrix, learn_design
@@ -65,8 +66,11 @@ def learn_inputs(tasks: Tasks, n_pieces: int) -> Inputs:
 
 def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
     """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
-    pieces = np.clip((np.nan_to_num(X[:, inputs.column]) - inputs.start) / inputs.width, 0, 1)
-    return np.concatenate([design_matrix(inputs.design, X).astype(np.float32), pieces], axis=1)
+    design = design_matrix(inputs.design, X)
+    D = np.empty((len(X), design.shape[1] + len(inputs.column)), np.float32)
+    D[:, : design.shape[1]] = design
+    _add_pieces(X, inputs.column, inputs.start, inputs.width, D)
+    return D
 
 
 def make_network(network: tuple[int, ...] | Network) -> Network:
@@ -77,6 +81,24 @@ def make_network(network: tuple[int, ...] | Network) -> Network:
 def features(network: Network, parameters: Any, D: Any) -> Any:
     """φ [n, q + h] of rows D [n, q]."""
     return jnp.concatenate([D, network.apply(parameters, D)], axis=1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_pieces(X, column, start, width, D):  # pragma: no cover (compiled)
+    """Into the last columns of D; a missing number is at its mean, 0."""
+    q, zero, one = D.shape[1] - len(column), np.float32(0), np.float32(1)
+    x, wide, slope = np.empty(X.shape[1], np.float32), np.empty(len(column), np.float32), one / width
+    for i in range(len(X)):
+        for j in range(len(x)):
+            x[j] = zero if np.isnan(X[i, j]) else X[i, j]
+        # apart from the arithmetic, which the processor does for many pieces at once
+        for j in range(len(column)):
+            wide[j] = x[column[j]]
+        pieces = D[i, q:]
+        for j in range(len(column)):
+            piece = (wide[j] - start[j]) * slope[j]
+            piece = zero if piece < zero else piece
+            pieces[j] = one if piece > one else piece
 
 
 def _perceptron(widths: tuple[int, ...]) -> Network:

@@ -75,7 +75,8 @@ class MetaGradientRegressor(MetaRegressor):
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
     n_folds : int, default=5
-        Fold models, each blind to 1/n_folds of the tasks. An unseen task gets their average.
+        Fold models, each blind to 1/n_folds of the tasks: they calibrate, and answer for tasks known from fit. An unseen task
+        gets one more model, which saw all tasks.
     n_steps : int, default=1000
         Meta-steps at most.
     batch_tasks : int, default=16
@@ -171,7 +172,8 @@ class MetaGradientClassifier(MetaClassifier):
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
     n_folds : int, default=5
-        Fold models, each blind to 1/n_folds of the tasks. An unseen task gets their average.
+        Fold models, each blind to 1/n_folds of the tasks: they calibrate, and answer for tasks known from fit. An unseen task
+        gets one more model, which saw all tasks.
     n_steps : int, default=1000
         Meta-steps at most.
     batch_tasks : int, default=16

@@ -7,14 +7,13 @@ classes and gradient steps bend, the rest is dealt out evenly, and ``exact`` is 
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from upstairs.gradient.encoder import Inputs
-from upstairs.gradient.rules.rule import Problem
+from upstairs.gradient.rules.rule import Problem, Theta
 from upstairs.prediction import Explanation
 
 __all__ = ["explain_latent"]
@@ -24,7 +23,7 @@ N_POINTS = 16
 
 
 def explain_latent(
-    problem: Problem, weights: Any, prior: Any, share: np.ndarray, inputs: Inputs, D_s: np.ndarray, y_s: np.ndarray,
+    problem: Problem, theta: Theta, model: int, inputs: Inputs, D_s: np.ndarray, y_s: np.ndarray,
     D_q: np.ndarray, n_columns: int, is_linear: bool,
 ) -> tuple[Explanation, ...]:  # fmt: skip
     """Explanations of query rows [n, q] after a support [s, q] with targets [s, C], one for each output."""
@@ -33,8 +32,8 @@ def explain_latent(
     s = len(D_s)
     n_slopes = len(problem.slopes)
     whole, zero, shares, moves, level, slopes = (
-        np.einsum("k,k...->...", share, np.asarray(part, np.float64))
-        for part in _parts(problem, weights, prior, *_with_a_row(D_s, y_s), s, D_q)
+        np.asarray(part, np.float64)
+        for part in _parts(problem, theta.model(model), theta.prior, *_with_a_row(D_s, y_s), s, D_q)
     )
     for c in range(problem.n_outputs):
         shared = shares[..., c] @ (column[:, None] == np.arange(n_columns))
@@ -55,27 +54,24 @@ def _with_a_row(D: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.partial(jax.jit, static_argnames="problem")
 def _parts(problem, weights, prior, D_s, y_s, n, D_q):
-    """Of each fold model: μ and zero-shot μ [n, C], shares of inputs in the latter [n, q, C], J (u − zero-shot) [n, s, C], and
-    level [n, C] and slopes [n, k, C] in what the support adds."""
+    """μ and zero-shot μ [n, C], shares of inputs in the latter [n, q, C], J (u − zero-shot) [n, s, C], and level [n, C] and
+    slopes [n, k, C] in what the support adds."""
     rule = problem.rule
     points = (jnp.arange(N_POINTS) + 0.5) / N_POINTS
     rest = D_q.at[:, 0].set(0)
 
-    def one(weights):
-        def mean(D_q, y_s, n):
-            adapted = rule.adapt(weights, prior, problem, D_s, y_s, n)
-            return rule.predict(weights, prior, problem, adapted, D_q).mean
+    def mean(D_q, y_s, n):
+        adapted = rule.adapt(weights, prior, problem, D_s, y_s, n)
+        return rule.predict(weights, prior, problem, adapted, D_q).mean
 
-        def shares_of(c):
-            gradient = jax.grad(lambda D: mean(D, y_s, 0)[:, c].sum())
-            return jax.vmap(lambda t: gradient(D_q - (1 - t) * rest))(points).mean(axis=0) * rest
+    def shares_of(c):
+        gradient = jax.grad(lambda D: mean(D, y_s, 0)[:, c].sum())
+        return jax.vmap(lambda t: gradient(D_q - (1 - t) * rest))(points).mean(axis=0) * rest
 
-        shares = jnp.stack([shares_of(c) for c in range(problem.n_outputs)], axis=-1)
-        expected = mean(D_s, y_s, 0)
-        expected = jax.nn.sigmoid(expected) if problem.classify else expected
-        jacobian = jax.jacrev(lambda y: mean(D_q, y, n))(y_s)
-        moves = jnp.einsum("qcsc,sc->qsc", jacobian, y_s - expected)
-        level, slopes = rule.split(weights, prior, problem, rule.adapt(weights, prior, problem, D_s, y_s, n), D_q)
-        return mean(D_q, y_s, n), mean(D_q, y_s, 0), shares, moves, level, slopes
-
-    return jax.vmap(one)(weights)
+    shares = jnp.stack([shares_of(c) for c in range(problem.n_outputs)], axis=-1)
+    expected = mean(D_s, y_s, 0)
+    expected = jax.nn.sigmoid(expected) if problem.classify else expected
+    jacobian = jax.jacrev(lambda y: mean(D_q, y, n))(y_s)
+    moves = jnp.einsum("qcsc,sc->qsc", jacobian, y_s - expected)
+    level, slopes = rule.split(weights, prior, problem, rule.adapt(weights, prior, problem, D_s, y_s, n), D_q)
+    return mean(D_q, y_s, n), mean(D_q, y_s, 0), shares, moves, level, slopes

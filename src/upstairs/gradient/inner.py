@@ -1,8 +1,7 @@
 """Inner learning of meta-gradient descent: a task's support rows -> its adapted model -> predictions.
 
-Every fold model adapts by the fit's inner rule (`rules`). An unseen task gets the average of all of them, with their
-disagreement added to its variance; a known one gets the model that never saw it. Rules are written for one task; here they are
-mapped over fold models and tasks, in few shapes (`padding`).
+A model of θ adapts by the fit's inner rule (`rules`): for an unseen task the one that saw all of meta-train, for a known one
+the fold model that never saw it.
 """
 
 import functools
@@ -12,11 +11,11 @@ import jax
 import numpy as np
 
 from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.encoder import Inputs, input_matrix, make_network
 from upstairs.gradient.explanation import explain_latent
-from upstairs.gradient.padding import WIDTH, query_blocks, support_batches
 from upstairs.gradient.rules import RULES
-from upstairs.gradient.rules.rule import Latent, Problem, Start
+from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
@@ -46,8 +45,8 @@ class Head(NamedTuple):
 
     Attributes
     ----------
-    weights : tuple of float32 [K, ...]
-        Of the K fold models: leaves of the rule's pytree, in order.
+    weights : tuple of float32 [K + 1, ...]
+        Of the K fold models and, last, of the one that saw all tasks: leaves of the rule's pytree, in order.
     prior : tuple of float32 arrays
         What they share.
     scale : Scale or None
@@ -65,7 +64,7 @@ class State(NamedTuple):
     Attributes
     ----------
     fold : int64 [T]
-        Fold of each meta-train task; -1 if every model saw it.
+        Model for each meta-train task: its fold; -1, the last model, if every model saw it.
     scale : Scale or None
         Of the head that intervals come from; None for classes.
     calibration : Calibration
@@ -95,35 +94,35 @@ class Adapted(NamedTuple):
     Attributes
     ----------
     parts : tuple of pytrees
-        Of each head: arrays [T, K, ...].
-    share : float64 [T, K]
-        Of each fold model in the prediction.
+        Of each head: arrays [T, ...].
+    model : int64 [T]
+        Which of the weights each task was adapted from; -1 for the last.
     support : Tasks
     """
 
     parts: tuple[Any, ...]
-    share: np.ndarray
+    model: np.ndarray
     support: Tasks
 
 
 def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
-    """Adapt every fold model to each task's support rows."""
+    """Adapt each task's own model to its support rows."""
     problem, D = problem_of(state.shape), input_matrix(state.inputs, support.X)
-    parts = []
-    for head in state.heads:
-        y = target_of(head.scale, support.y, state.shape.n_classes)
-        parts.append(_adapt_all(problem, *theta_of(problem, head), D, y, support.offsets))
-    n_folds = len(state.heads[0].weights[0])
-    known = fold[:, None] == np.arange(n_folds)
-    return Adapted(tuple(parts), np.where(fold[:, None] < 0, 1 / n_folds, known), support)
+    parts = tuple(
+        adapt_tasks(
+            problem, theta_of(problem, head), fold, D, target_of(head.scale, support.y, state.shape.n_classes), support.offsets
+        )
+        for head in state.heads
+    )
+    return Adapted(parts, fold, support)
 
 
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
     problem, D = problem_of(state.shape), input_matrix(state.inputs, query.X)
-    shots, share = np.repeat(adapted.support.sizes, query.sizes), np.repeat(adapted.share, query.sizes, axis=0)
+    shots = np.repeat(adapted.support.sizes, query.sizes)
     latents = [
-        average(_predict_all(problem, *theta_of(problem, head), part, D, query.offsets), share)
+        predict_tasks(problem, theta_of(problem, head), adapted.model, part, D, query.offsets)
         for head, part in zip(state.heads, adapted.parts, strict=True)
     ]
     if state.scale is None:
@@ -140,7 +139,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     own = slice(0, adapted.support.offsets[1] if len(adapted.support.sizes) > 1 else 0)
     y = target_of(head.scale, adapted.support.y[own], state.shape.n_classes)
     return explain_latent(
-        problem, *theta_of(problem, head), adapted.share[0], state.inputs,
+        problem, theta_of(problem, head), int(adapted.model[0]), state.inputs,
         input_matrix(state.inputs, adapted.support.X[own]), y, input_matrix(state.inputs, query.X), query.X.shape[1],
         state.shape.inner == "bayes",
     )  # fmt: skip
@@ -154,10 +153,10 @@ def problem_of(shape: Shape) -> Problem:
     )  # fmt: skip
 
 
-def theta_of(problem: Problem, head: Head) -> tuple[Any, Any]:
-    """Weights [K, ...] and prior as the rule's pytrees."""
+def theta_of(problem: Problem, head: Head) -> Theta:
+    """Weights [K + 1, ...] and prior as the rule's pytrees."""
     weights, prior = _structure(problem)
-    return jax.tree.unflatten(weights, head.weights), jax.tree.unflatten(prior, head.prior)
+    return Theta(jax.tree.unflatten(weights, head.weights), jax.tree.unflatten(prior, head.prior))
 
 
 def target_of(scale: Scale | None, y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -170,15 +169,6 @@ def target_of(scale: Scale | None, y: np.ndarray, n_classes: int) -> np.ndarray:
 def number_of(scale: Scale, latent: Latent) -> Prediction:
     """The latent number on the user's scale."""
     return from_scale(scale, latent.mean[:, 0], latent.variance[:, 0], np.sqrt(latent.spread2[:, 0]), latent.dof)
-
-
-def average(latent: Latent, share: np.ndarray) -> Latent:
-    """Latents [n, K, C] of K fold models as one, by their shares [n, K]: disagreement counts as variance."""
-    weight = share[:, :, None]
-    mean = (weight * latent.mean).sum(axis=1)
-    between = (weight * (latent.mean - mean[:, None]) ** 2).sum(axis=1)
-    variance, spread2 = ((weight * part).sum(axis=1) + between for part in (latent.variance, latent.spread2))
-    return Latent(mean, variance, spread2, np.where(share > 0, latent.dof, 0).max(axis=1))
 
 
 @functools.cache
@@ -194,56 +184,3 @@ def _structure(problem: Problem) -> tuple[Any, Any]:
     start = Start(np.zeros((C, problem.n_inputs)), np.ones(C), np.ones(C))
     shapes = jax.eval_shape(lambda: problem.rule.init(jax.random.PRNGKey(0), problem, start))
     return jax.tree.structure(shapes[0]), jax.tree.structure(shapes[1])
-
-
-def _adapt_all(problem: Problem, weights: Any, prior: Any, D: np.ndarray, y: np.ndarray, offsets: np.ndarray) -> Any:
-    """Adapted [T, K, ...] for tasks of any sizes."""
-    whole = None
-    sizes = np.diff(offsets)
-    # an empty support still needs a row to pad with
-    D, y = (part if len(part) else np.zeros((1, part.shape[1]), np.float32) for part in (D, y))
-    for tasks, width, padded in support_batches(sizes):
-        rows = np.minimum(offsets[tasks][:, None] + np.arange(width), len(D) - 1)
-        rows, n = _pad(rows, padded), _pad(sizes[tasks], padded)
-        part = jax.tree.map(np.asarray, _adapt(problem, weights, prior, D[rows], y[rows], n))
-        if whole is None:
-            whole = jax.tree.map(lambda a: np.empty((len(sizes), *a.shape[1:]), a.dtype), part)
-        for into, source in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
-            into[tasks] = source[: len(tasks)]
-    return whole
-
-
-def _predict_all(problem: Problem, weights: Any, prior: Any, adapted: Any, D: np.ndarray, offsets: np.ndarray) -> Latent:
-    """Latents [n, K, C] of query rows [n, q]."""
-    n_folds = len(jax.tree.leaves(weights)[0])
-    mean, variance, spread2 = np.empty((3, len(D), n_folds, problem.n_outputs))
-    whole = Latent(mean, variance, spread2, np.empty((len(D), n_folds)))
-    for task, first, count, padded in query_blocks(np.diff(offsets)):
-        rows = np.minimum(offsets[task][:, None] + first[:, None] + np.arange(WIDTH), len(D) - 1)
-        asked = np.arange(WIDTH) < count[:, None]
-        own = jax.tree.map(lambda a, task=task, padded=padded: a[_pad(task, padded)], adapted)
-        latent = _predict(problem, weights, prior, own, D[_pad(rows, padded)])
-        for into, source in zip(whole, latent, strict=True):
-            # [blocks, K, Q, ...]
-            into[rows[asked]] = np.asarray(source)[: len(task)].swapaxes(1, 2)[asked]
-    return whole
-
-
-def _pad(values: np.ndarray, length: int) -> np.ndarray:
-    return values[np.minimum(np.arange(length), len(values) - 1)]
-
-
-@functools.partial(jax.jit, static_argnames="problem")
-def _adapt(problem, weights, prior, D, y, n):
-    def one(D, y, n):
-        return jax.vmap(lambda w: problem.rule.adapt(w, prior, problem, D, y, n))(weights)
-
-    return jax.vmap(one)(D, y, n)
-
-
-@functools.partial(jax.jit, static_argnames="problem")
-def _predict(problem, weights, prior, adapted, D):
-    def one(adapted, D):
-        return jax.vmap(lambda w, a: problem.rule.predict(w, prior, problem, a, D))(weights, adapted)
-
-    return jax.vmap(one)(adapted, D)

@@ -20,8 +20,8 @@ from upstairs.gradient.checkpoint import Checkpoint, fingerprint
 from upstairs.gradient.encoder import Network, input_matrix, learn_inputs, make_network
 from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of, target_of
 from upstairs.gradient.progress import show_progress
-from upstairs.gradient.rules.rule import Latent, Problem, Start
-from upstairs.gradient.training import CHUNK, Budget, Meta, Rows, Trace, answer_episodes, errors_by_shots, train
+from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
+from upstairs.gradient.training import CHUNK, Budget, Rows, Trace, answer_episodes, errors_by_shots, train
 from upstairs.levels import variance_components
 from upstairs.prediction import class_log_proba
 from upstairs.ridge import gls_ridge, logistic_ridge
@@ -42,7 +42,7 @@ class Info(NamedTuple):
     Attributes
     ----------
     n_tasks, n_rows, n_parameters : int
-        Parameters of one fold model.
+        Parameters of one model.
     n_steps : int
         Meta-steps after which the best θ was found (of the main head).
     n_skipped : int
@@ -79,12 +79,12 @@ class Trained(NamedTuple):
 
     scale: Scale | None
     rows: Rows
-    meta: Meta
+    theta: Theta
     trace: Trace
 
     @property
     def head(self) -> Head:
-        weights, prior = (tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part)) for part in self.meta)
+        weights, prior = (tuple(np.asarray(leaf) for leaf in jax.tree.leaves(part)) for part in self.theta)
         return Head(weights, prior, self.scale)
 
 
@@ -181,15 +181,15 @@ def _slopes(tasks: Tasks, D: np.ndarray) -> np.ndarray:
 def _learn_head(
     problem: Problem, rows: Rows, scale: Scale | None, params: dict, seed: int, checkpoint: Checkpoint, watch: Callable
 ) -> Trained:
-    starts = [_start(problem, rows, rows.fold != k) for k in range(rows.fold.max() + 1)]
+    starts = [_start(problem, rows, rows.fold != k) for k in range(rows.fold.max() + 2)]
     budget = Budget(
         params["n_steps"], params["batch_tasks"], params["patience"], params["learning_rate"], params["weight_decay"]
     )
-    meta, trace = train(problem, rows, starts, budget, seed, checkpoint, watch)
+    theta, trace = train(problem, rows, starts, budget, seed, checkpoint, watch)
     if trace.interrupted:
         done = CHUNK * len(trace.loss)
         warnings.warn(UpstairsWarning(f"fit was interrupted: the model is the best of {done} meta-steps."), stacklevel=2)
-    return Trained(scale, rows, meta, trace)
+    return Trained(scale, rows, theta, trace)
 
 
 def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
@@ -234,20 +234,21 @@ def _combine_classes(
 
 def _held_out(problem: Problem, one: Trained, episodes: Episodes, shots: int) -> Latent:
     """Each task by the fold model that didn't see it."""
-    return answer_episodes(problem, one.meta, one.rows, episodes, one.rows.fold[episodes.task], shots)
+    return answer_episodes(problem, one.theta, one.rows, episodes, one.rows.fold[episodes.task], shots)
 
 
 def _info(state: State, problem: Problem, trained: list[Trained], tasks: Tasks, episodes: Episodes) -> Info:
     main = trained[state.main]
     own = main.rows.fold[episodes.task]
     n_folds = main.rows.fold.max() + 1
-    unseen = errors_by_shots(problem, main.meta, main.rows, episodes, own, BUCKETS)
-    seen = errors_by_shots(problem, main.meta, main.rows, episodes, (own + 1) % n_folds, BUCKETS)
+    one_model = jax.eval_shape(lambda theta: theta._replace(weights=theta.model(-1)), main.theta)
+    unseen = errors_by_shots(problem, main.theta, main.rows, episodes, own, BUCKETS)
+    seen = errors_by_shots(problem, main.theta, main.rows, episodes, (own + 1) % n_folds, BUCKETS)
     log = [one.scale is not None and one.scale.log for one in trained]
     return Info(
         tasks.n_tasks,
         len(tasks.y),
-        sum(leaf.size for leaf in jax.tree.leaves(main.meta)) // n_folds,
+        sum(leaf.size for leaf in jax.tree.leaves(one_model)),
         main.trace.step,
         sum(one.trace.n_skipped for one in trained),
         any(one.trace.interrupted for one in trained),

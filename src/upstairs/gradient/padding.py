@@ -1,19 +1,22 @@
 """Ragged rows as few shapes, so that a second task of about the same size compiles nothing.
 
-Supports are padded to a power of two and queries are cut into blocks of ``WIDTH`` rows; both are answered in batches of 1, 16
-or 256. Padding is a repeated row that doesn't count, or an answer that nobody reads.
+Supports are padded to a power of two and queries are cut into blocks of ``WIDTH`` rows; both are answered in batches of 1, 16,
+64 or 256. Where a row needs nothing of its task, rows of all tasks pass together. Padding is a repeated row that doesn't count,
+or an answer that nobody reads.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["WIDTH", "query_blocks", "support_batches"]
+__all__ = ["WIDTH", "padded_rows", "query_blocks", "row_blocks", "support_batches"]
 
 WIDTH = 16
-BATCHES = (1, 16, 256)
+BATCHES = (1, 16, 64, 256)
 MOST_ROWS = 2**14
 """Padded support rows of a batch."""
+ROWS = (16, 256, 1024, 4096)
+"""Rows of all tasks that pass together."""
 
 
 def support_batches(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
@@ -34,6 +37,20 @@ def query_blocks(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np
     count = np.minimum(sizes[task] - first, WIDTH)
     for batch, padded in _batches(np.arange(len(task)), BATCHES[-1]):
         yield task[batch], first[batch], count[batch], padded
+
+
+def row_blocks(n: int) -> Iterator[tuple[int, int, int]]:
+    """First, last + 1, and padded number of rows of blocks of n rows of any tasks; one empty block if there are none."""
+    start = 0
+    while start < n or not start:
+        padded = next((size for size in ROWS if size >= n - start), ROWS[-1])
+        yield start, min(start + padded, n), padded
+        start += padded
+
+
+def padded_rows(D: np.ndarray, length: int) -> np.ndarray:
+    """D [n, q] with zeros below, up to ``length`` rows."""
+    return D if len(D) == length else np.concatenate([D, np.zeros((length - len(D), D.shape[1]), D.dtype)])
 
 
 def _batches(which: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -2,9 +2,10 @@
 
     min over θ of E over tasks, over numbers of shots, [L(query | θ adapted to the support)]
 
-K fold models, each blind to one fold of tasks, take their steps side by side; the prior, which they share, takes its own on
-episodes of the tasks that each fold model doesn't see. Every ``CHUNK`` steps the held-out error is looked at, and the best θ so
-far is what comes back: after the last step, when patience is over, or at Ctrl-C. A gradient that isn't finite moves nothing.
+K fold models, each blind to one fold of tasks, and one that sees all take their steps side by side; the prior, which they
+share, takes its own on episodes of the tasks that each fold model doesn't see. Every ``CHUNK`` steps the held-out error is
+looked at, and the best θ so far is what comes back: after the last step, when patience is over, or at Ctrl-C. A gradient that
+isn't finite moves nothing.
 """
 
 import functools
@@ -17,12 +18,13 @@ import numpy as np
 import optax
 
 from upstairs.episodes import Episodes, draw_episodes
+from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.checkpoint import Checkpoint
 from upstairs.gradient.rules.losses import class_losses
-from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start
+from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["CHUNK", "Budget", "Meta", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
+__all__ = ["CHUNK", "Budget", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
 
 CHUNK = 50
 N_WATCHED, N_QUERY = 60, 16
@@ -30,8 +32,6 @@ N_WATCHED, N_QUERY = 60, 16
 LARGEST_GRADIENT = 1.0
 SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
 """Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
-BLOCK = 64
-"""Episodes that are answered together."""
 
 
 class Rows(NamedTuple):
@@ -58,13 +58,6 @@ class Budget(NamedTuple):
     weight_decay: float
 
 
-class Meta(NamedTuple):
-    """θ: weights with a leading axis of K folds, and the prior that they share."""
-
-    weights: Any
-    prior: Any
-
-
 class Trace(NamedTuple):
     """How the descent went.
 
@@ -87,9 +80,9 @@ class Trace(NamedTuple):
 class Progress(NamedTuple):
     """All that a descent needs to go on."""
 
-    meta: Meta
+    theta: Theta
     optimizer: Any
-    best: Meta
+    best: Theta
     at: np.ndarray
     loss: np.ndarray
     held_out: np.ndarray
@@ -98,10 +91,11 @@ class Progress(NamedTuple):
 def train(
     problem: Problem, rows: Rows, starts: list[Start], budget: Budget, seed: int, checkpoint: Checkpoint,
     watch: Callable[[int, float, float], None],
-) -> tuple[Meta, Trace]:  # fmt: skip
-    """Descend from ``starts``, one a fold; ``watch`` is told the step, the loss and the held-out error after each chunk."""
-    folds = range(len(starts))
-    seen, unseen = ([_view(rows, (rows.fold == k) == held) for k in folds] for held in (False, True))
+) -> tuple[Theta, Trace]:  # fmt: skip
+    """Descend from ``starts``, one for each fold and one for all; ``watch`` is told the step, the loss and the held-out error
+    after each chunk."""
+    seen = [_view(rows, rows.fold != k) for k in range(len(starts))]
+    unseen = [_view(rows, rows.fold == k) for k in range(len(starts) - 1)]
     watched = _draw(unseen, N_WATCHED, problem, np.random.default_rng([seed, 0]))
     watched = Episodes(watched.task, *(part.reshape(len(watched.task), -1) for part in watched[1:]))
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
@@ -111,11 +105,11 @@ def train(
             if len(progress.held_out) > len(progress.loss):
                 step = len(progress.loss)
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
-                meta, optimizer, loss = _descend(problem, budget, progress.meta, progress.optimizer, *batches)
-                progress = progress._replace(meta=meta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
-            error = _score(problem, errors_by_shots(problem, progress.meta, rows, watched, watched.task, problem.shots))
+                theta, optimizer, loss = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
+                progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
+            error = _score(problem, errors_by_shots(problem, progress.theta, rows, watched, watched.task, problem.shots))
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
-                progress = progress._replace(best=jax.tree.map(np.asarray, progress.meta), at=np.array(len(progress.loss)))
+                progress = progress._replace(best=jax.tree.map(np.asarray, progress.theta), at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
             checkpoint.keep(progress)
             if len(progress.loss):
@@ -129,14 +123,14 @@ def train(
 
 
 def errors_by_shots(
-    problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
+    problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
 ) -> np.ndarray:
     """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many."""
     errors = np.full(len(shots), np.nan)
     for b, s in enumerate(shots):
         able = episodes.shots >= s
         if able.any():
-            latent = answer_episodes(problem, meta, rows, episodes.take(able), model[able], s)
+            latent = answer_episodes(problem, theta, rows, episodes.take(able), model[able], s)
             query = episodes.query[able]
             y = rows.y[query[query >= 0]]
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
@@ -144,31 +138,13 @@ def errors_by_shots(
     return errors
 
 
-def answer_episodes(problem: Problem, meta: Meta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int) -> Latent:
+def answer_episodes(problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int) -> Latent:
     """Latent of the query rows of episodes [Σ Q, C], each by the fold model [E] named, adapted to its first ``shots`` rows."""
-    support, query = episodes.support, episodes.query
-    n = np.minimum((support >= 0).sum(axis=1), shots)
-    answers = [np.empty((*query.shape, problem.n_outputs), np.float32) for _ in range(3)] + [np.empty(query.shape, np.float32)]
-    for k in np.unique(model):
-        weights, mine = jax.tree.map(lambda w, k=k: w[k], meta.weights), np.flatnonzero(model == k)
-        for start in range(0, len(mine), BLOCK):
-            # the last block repeats its last episode, so that one shape is compiled
-            e = mine[np.minimum(np.arange(start, start + BLOCK), len(mine) - 1)]
-            s = support[e]
-            latent = _answer(problem, weights, meta.prior, rows.D[s], rows.y[s], n[e], rows.D[query[e]])
-            for whole, part in zip(answers, latent, strict=True):
-                whole[e] = part
-    asked = query >= 0
-    return Latent(*(np.asarray(answer[asked], np.float64) for answer in answers))
-
-
-@functools.partial(jax.jit, static_argnames="problem")
-def _answer(problem, weights, prior, D_s, y_s, n, D_q):
-    def one(D_s, y_s, n, D_q):
-        adapted = problem.rule.adapt(weights, prior, problem, D_s, y_s, n)
-        return problem.rule.predict(weights, prior, problem, adapted, D_q)
-
-    return jax.vmap(one)(D_s, y_s, n, D_q)
+    supports, queries = episodes.support >= 0, episodes.query >= 0
+    supports &= np.arange(supports.shape[1]) < shots
+    s, q = episodes.support[supports], episodes.query[queries]
+    adapted = adapt_tasks(problem, theta, model, rows.D[s], rows.y[s], offsets_of(supports.sum(axis=1)))
+    return predict_tasks(problem, theta, model, adapted, rows.D[q], offsets_of(queries.sum(axis=1)))
 
 
 def _goes_on(progress: Progress, budget: Budget) -> bool:
@@ -186,12 +162,12 @@ def _score(problem: Problem, errors: np.ndarray) -> float:
 def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> Progress:
     keys = jax.random.split(jax.random.PRNGKey(seed), len(starts))
     begun = [problem.rule.init(key, problem, start) for key, start in zip(keys, starts, strict=True)]
-    meta = Meta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
+    theta = Theta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
     for_weights, for_prior = _optimizers(budget, problem.rule.slow)
-    optimizer = (jax.vmap(for_weights.init)(meta.weights), for_prior.init(meta.prior))
+    optimizer = (jax.vmap(for_weights.init)(theta.weights), for_prior.init(theta.prior))
     # as numpy, so that the first chunk has the types of the second and of a resumed one: it is compiled once
-    meta, optimizer = jax.tree.map(np.asarray, (meta, optimizer))
-    return Progress(meta, optimizer, meta, np.array(0), np.empty(0), np.empty(0))
+    theta, optimizer = jax.tree.map(np.asarray, (theta, optimizer))
+    return Progress(theta, optimizer, theta, np.array(0), np.empty(0), np.empty(0))
 
 
 @functools.cache
@@ -212,7 +188,7 @@ def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
 
 
 @functools.partial(jax.jit, static_argnames=("problem", "budget"))
-def _descend(problem, budget, meta, optimizer, seen, unseen):
+def _descend(problem, budget, theta, optimizer, seen, unseen):
     """As many steps as the batches [steps, K, tasks, ...] hold."""
     for_weights, for_prior = _optimizers(budget, problem.rule.slow)
 
@@ -233,12 +209,13 @@ def _descend(problem, budget, meta, optimizer, seen, unseen):
     def step(carry, episodes):
         (weights, prior), (weights_state, prior_state) = carry
         seen, unseen = episodes
-        change, prior_state = for_prior.update(jax.grad(prior_loss)(prior, weights, unseen), prior_state, prior)
+        blind = jax.tree.map(lambda w: w[: len(unseen.shots)], weights)
+        change, prior_state = for_prior.update(jax.grad(prior_loss)(prior, blind, unseen), prior_state, prior)
         weights, weights_state, loss = jax.vmap(weights_step, in_axes=(0, 0, None, 0))(weights, weights_state, prior, seen)
-        return (Meta(weights, optax.apply_updates(prior, change)), (weights_state, prior_state)), loss
+        return (Theta(weights, optax.apply_updates(prior, change)), (weights_state, prior_state)), loss
 
-    (meta, optimizer), losses = jax.lax.scan(step, (meta, optimizer), (seen, unseen))
-    return meta, optimizer, losses.mean()
+    (theta, optimizer), losses = jax.lax.scan(step, (theta, optimizer), (seen, unseen))
+    return theta, optimizer, losses.mean()
 
 
 def _batches(

@@ -16,15 +16,19 @@ mode.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammaln
 
 from upstairs.gradient.encoder import features
+from upstairs.gradient.padding import padded_rows, row_blocks
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
-from upstairs.gradient.rules.rule import Episode, Latent, Problem, Rule, Start
+from upstairs.gradient.rules.posterior import adapt_ragged, predict_ragged
+from upstairs.gradient.rules.rule import Episode, Latent, Problem, Ragged, Rule, Start
 
 __all__ = ["RULE"]
 
@@ -124,7 +128,23 @@ def split(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any
     return level.T, slopes.transpose(1, 2, 0)
 
 
-RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"))
+def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: np.ndarray, offsets: np.ndarray) -> Adapted:
+    """`adapt` for many tasks of numbers."""
+    parts, (rho, noise, _), sizes = _rows(weights, prior, problem, D), _settings(prior), np.diff(offsets)
+    r = parts.shape[1] - 2
+    found = [np.zeros((len(sizes), *shape), np.float32) for shape in ((), (r, r), (r,), (r,), ())]
+    adapt_ragged(parts, y[:, 0], offsets, rho, noise, *found)
+    return Adapted(sizes, *found)
+
+
+def predict_many(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: np.ndarray, offsets: np.ndarray) -> Latent:
+    """`predict` for many tasks of numbers."""
+    mean, variance, spread2, dof = latent = np.empty((4, len(D)))
+    predict_ragged(_rows(weights, prior, problem, D), offsets, *_settings(prior), *adapted, latent)
+    return Latent(mean[:, None], variance[:, None], spread2[:, None], dof)
+
+
+RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"), Ragged(adapt_many, predict_many))
 
 
 def whiten(A: Any, R: Any) -> Any:
@@ -160,14 +180,37 @@ def solve(A: Any, b: Any) -> Any:
 
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
     """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
-    phi = features(problem.network, weights["network"], D)
-    q = problem.n_inputs
-    f = D @ weights["linear"] + phi[:, q:] @ weights["mean"]
-    head = prior["head"]
+    q, head = problem.n_inputs, prior["head"]
+    hidden = features(problem.network, weights["network"], D)[:, q:]
+    rest = jnp.exp(head.rest / 2)[:, None, None] * weights["factor"]
+    # f_w, f_b and what is left of z are linear in φ: one product for all
+    on_D = jnp.concatenate([weights["linear"], rest[:, :q]], axis=2)
+    on_hidden = jnp.concatenate([weights["mean"], rest[:, q:]], axis=2)
+    linear = D @ on_D + hidden @ on_hidden
     level = jnp.broadcast_to(jnp.exp(head.level / 2)[:, None, None], (problem.n_outputs, len(D), 1))
     slopes = D[:, jnp.array(problem.slopes, int)] * jnp.exp(head.slopes / 2)[:, None]
-    rest = jnp.exp(head.rest / 2)[:, None, None] * (phi @ weights["factor"])
-    return f[..., 0], f[..., 1], jnp.concatenate([level, slopes, rest], axis=2)
+    return linear[..., 0], linear[..., 1], jnp.concatenate([level, slopes, linear[..., 2:]], axis=2)
+
+
+def _rows(weights: dict, prior: dict, problem: Problem, D: np.ndarray) -> np.ndarray:
+    """(f_w, f_b, z) of rows, [n, 2 + r]."""
+    blocks = [
+        np.asarray(_joined(weights, prior, problem, padded_rows(D[start:stop], padded)))[: stop - start]
+        for start, stop, padded in row_blocks(len(D))
+    ]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+@functools.partial(jax.jit, static_argnames="problem")
+def _joined(weights, prior, problem, D):
+    f_w, f_b, z = _parts(weights, prior, problem, D)
+    return jnp.concatenate([f_w[0][:, None], f_b[0][:, None], z[0]], axis=1)
+
+
+def _settings(prior: dict) -> tuple[float, float, float]:
+    """ρ, σ₀² and ν of the one output."""
+    head = prior["head"]
+    return 1 / (1 + math.exp(-head.rho[0])), math.exp(head.noise[0]), math.exp(head.nu[0])
 
 
 def _inverse_root(A: Any) -> Any:

@@ -8,7 +8,9 @@ those that it doesn't: on seen tasks residuals are too small and the prior would
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Episode", "Latent", "Problem", "Rule", "Start"]
+import jax
+
+__all__ = ["Episode", "Latent", "Problem", "Ragged", "Rule", "Start", "Theta"]
 
 
 class Problem(NamedTuple):
@@ -39,6 +41,17 @@ class Problem(NamedTuple):
     shots: tuple[int, ...]
     steps: int
     rate: float
+
+
+class Theta(NamedTuple):
+    """θ: weights with a leading axis of models, and the prior that they share."""
+
+    weights: Any
+    prior: Any
+
+    def model(self, m: int) -> Any:
+        """Weights of one model."""
+        return jax.tree.map(lambda w: w[m], self.weights)
 
 
 class Start(NamedTuple):
@@ -86,6 +99,18 @@ class Latent(NamedTuple):
     dof: Any
 
 
+class Ragged(NamedTuple):
+    """A rule for many tasks of numbers at once, whose rows follow each other.
+
+    adapt : (weights, prior, problem, D [n, q], y [n, C], offsets [T + 1]) -> adapted
+        As the rule's own, with a leading axis of T tasks.
+    predict : (weights, prior, problem, adapted, D [n, q], offsets [T + 1]) -> Latent
+    """
+
+    adapt: Callable
+    predict: Callable
+
+
 class Rule(NamedTuple):
     """An inner rule.
 
@@ -99,8 +124,8 @@ class Rule(NamedTuple):
         can't tell).
     split : (weights, prior, problem, adapted, D [Q, q]) -> level [Q, C], slopes [Q, k, C]
         Parts of what the support adds to the mean: the same for all rows, and by each of ``problem.slopes``.
-    slow : tuple of str
-        Names of the weights that learn slowly, since they start from a ridge.
+    ragged : Ragged or None
+        The same adapt and predict, where there is a faster way than padding.
     """
 
     init: Callable
@@ -109,3 +134,4 @@ class Rule(NamedTuple):
     loss: Callable
     split: Callable
     slow: tuple[str, ...]
+    ragged: Ragged | None = None
