@@ -16,7 +16,8 @@ from upstairs.tasks import Tasks
 
 __all__ = ["choose_map", "learn_relevance"]
 
-N_ROUNDS = 3
+MOST_ROUNDS, SETTLED = 20, 0.02
+"""Rounds at most, and the change of C in one by which the likelihood is as good as at its top."""
 MOST_TASKS, MOST_ENTRIES = 1_000, 20_000_000
 LEVEL, SLOPE, NOISE = 0.2, 0.05, 0.5
 """Variances to start from."""
@@ -25,8 +26,8 @@ PENALTIES = 10.0 ** np.arange(-2, 4)
 
 def learn_relevance(
     D: np.ndarray, Y: np.ndarray, tasks: Tasks, fold: np.ndarray, group: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, float]:
-    """Diagonal of M [1 + d], 1 on average, and C, from rows D [n, 1 + d] and targets Y [n, outputs].
+) -> tuple[np.ndarray, float, float]:
+    """Diagonal of M [1 + d], 1 on average, C, and the variance of the noise, from rows D [n, 1 + d] and targets Y [n, outputs].
 
     Columns of the same ``group`` [1 + d] share one entry.
     """
@@ -36,11 +37,14 @@ def learn_relevance(
     thin, fold = tasks.take(few), np.unique(fold[few], return_inverse=True)[1]
     sums = [sums_of(D[rows], y, np.ones(len(y)), thin) for y in Y[rows].T]
     theta, w = np.where(group < 0, LEVEL, SLOPE), NOISE
-    for _ in range(N_ROUNDS):
+    for _ in range(MOST_ROUNDS):
+        before = theta.mean() / w
         residuals = [residual_sums(part, fixed_effects(part, theta, w, fold, 1.0)[fold]) for part in sums]
         every = Sums(*(np.concatenate(field) for field in zip(*residuals, strict=True)))
         theta, w = maximise_likelihood(every, theta, w, group, learn_noise=True)
-    return theta / theta.mean(), float(theta.mean() / w)
+        if abs(np.log(theta.mean() / w / before)) < SETTLED:
+            break
+    return theta / theta.mean(), float(theta.mean() / w), w
 
 
 def choose_map(maps: list[KernelMap], D: np.ndarray, Y: np.ndarray, tasks: Tasks, fold: np.ndarray, level: float) -> KernelMap:

@@ -190,8 +190,9 @@ class MetaSVR(MetaMachine, MetaRegressor):
         rows [n, d] (numbers standardised, categories one-hot) into features [n, h]; such a model can't be saved.
     loss : {"epsilon_insensitive", "squared_epsilon_insensitive"}, default="squared_epsilon_insensitive"
         The first is robust: a row's pull has a limit. It predicts medians.
-    tube : float, default=0.05
-        Errors that cost nothing, in standard deviations of the target; rows inside it are no support vectors.
+    tube : float or "auto", default="auto"
+        Errors that cost nothing, in standard deviations of the target; rows inside it are no support vectors. "auto" is 0.3
+        standard deviations of the noise.
     loss_budget : float or "auto", default="auto"
         ε. "auto" takes the widest margin whose loss on held-out tasks is within one standard error of the best.
     C : float or "auto", default="auto"
@@ -239,11 +240,11 @@ class MetaSVR(MetaMachine, MetaRegressor):
     learner = LEARNER
     _parameter_constraints = CONSTRAINTS | {
         "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive"})],
-        "tube": [Interval(Real, 0, None, closed="left")],
+        "tube": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
-        self, kernel="auto", loss="squared_epsilon_insensitive", tube=0.05, loss_budget="auto", C="auto", gamma="auto",
+        self, kernel="auto", loss="squared_epsilon_insensitive", tube="auto", loss_budget="auto", C="auto", gamma="auto",
         n_components=100, n_folds=5, tol=1e-4, random_state=None,
     ):  # fmt: skip
         self.kernel = kernel

@@ -23,6 +23,7 @@ __all__ = [
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """C by number of shots, in units of the companion's."""
+N_BOOTSTRAPS = 200
 DRAWN = 1e-3
 """How far slopes of logits are drawn to ``USUAL``."""
 USUAL = 2.0
@@ -50,18 +51,25 @@ def margins_of_episodes(machine: Machine, rows: Rows, thetas: np.ndarray, held_o
     return [_margins(machine, rows, thetas, held_out, shots, C[b]) for b, shots in enumerate(BUCKETS)]
 
 
-def choose_strength(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: float) -> np.ndarray:
-    """C [B] of smallest held-out loss at each bucket, around the companion's; at zero shots it has no say."""
-    chosen = np.full(len(BUCKETS), C)
-    for b, (shots, (query, _)) in enumerate(zip(BUCKETS, held_out.queries(), strict=True)):
+def choose_strength(
+    machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: float, rng: np.random.Generator
+) -> np.ndarray:
+    """C [B] of smallest held-out loss at each bucket, around the companion's; at zero shots it has no say.
+
+    The choice is averaged over bootstraps of the tasks: where few tasks decide, their coming and going draws it to the middle.
+    """
+    chosen, n_tasks = np.full(len(BUCKETS), C), held_out.tasks.n_tasks
+    draws = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
+    for b, (shots, (query, task)) in enumerate(zip(BUCKETS, held_out.queries(), strict=True)):
         if shots == 0 or len(query) == 0:
             chosen[b] = chosen[b - 1] if shots else C
             continue
         losses = [
-            _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, thetas, held_out, shots, C * factor)).mean()
+            _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, thetas, held_out, shots, C * factor))
             for factor in STRENGTHS
         ]
-        chosen[b] = C * STRENGTHS[int(np.argmin(losses))]
+        by_task = np.array([np.bincount(task, one, minlength=n_tasks) for one in losses])
+        chosen[b] = C * np.exp(np.log(STRENGTHS)[np.argmin(draws @ by_task.T, axis=1)].mean())
     return chosen
 
 

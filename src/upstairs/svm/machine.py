@@ -97,7 +97,8 @@ def solve(
     problem = (phi, y, offsets, cost, machine.loss, low, high, C, machine.relevance)
     slope = np.zeros(len(y)) if start is None else start.copy()
     if machine.loss.squared:
-        slope, loss, gap, n_steps = descend_newton(*problem, theta, slope, tolerance)
+        # Newton's last step about squares the gap, and θ errs by its root
+        slope, loss, gap, n_steps = descend_newton(*problem, theta, slope, tolerance**2)
     else:
         loss, gap, n_steps = descend_coordinates(*problem, theta, slope, tolerance, seed)
     return Solution(combine(phi, cost, slope, offsets), slope, loss / max(lam, 1e-300), gap, n_steps)

@@ -44,6 +44,8 @@ MOST_ROWS = 10_000
 WIDTHS = (0.03, 0.1, 0.3, 1.0)
 """γ of "rbf", in squared standard deviations."""
 EMPTY = (np.empty(0, int), np.empty((0, 0)), np.empty(0, bool))
+TUBE = 0.3
+"""In standard deviations of the noise."""
 KERNEL_SHARE = 0.3
 """How far tasks differ in the kernel's part, in units of their level."""
 ENOUGH, TURNS = 0.01, 2
@@ -172,11 +174,9 @@ def _learn_head(
     tasks: Tasks, held_out: HeldOut, scale: Scale | None, n_outputs: int, params: dict, rng: np.random.Generator
 ) -> Trained:
     few = held_out.tasks
-    loss, Y = make_loss(params["loss"], params.get("tube", 0.0)), targets(scale, n_outputs, few.y)
-    candidates = _candidates(held_out, Y, loss, scale is not None and scale.log, params, rng)
-    losses = np.concatenate([one.losses for one in candidates])
-    choice, _ = widest_margin(losses, rows_by_task(held_out), not loss.hinge, rng)
-    best, point = [(one, point) for one in candidates for point in range(len(one.thetas))][choice]
+    candidates = _candidates(held_out, targets(scale, n_outputs, few.y), scale is not None and scale.log, params, rng)
+    best = min(candidates, key=lambda one: one.path.held_out.min())
+    point, _ = widest_margin(best.losses, rows_by_task(held_out), scale is not None, rng)
     D = design_matrix(best.features.design, tasks.X)
     rows = Rows(with_kernel(best.features.map, D), targets(scale, n_outputs, tasks.y), tasks.offsets)
     automatic = params["loss_budget"] == "auto"
@@ -188,8 +188,9 @@ def _learn_head(
             warnings.warn(UpstairsWarning(f"loss_budget={params['loss_budget']:g} is met by θ = 0 already."), stacklevel=2)
         thetas, _ = _fold_models(best, held_out, lam / tasks.n_tasks * few.n_tasks, None)
     solutions = solve_outputs(best.machine, rows, lam, best.C, params["tol"] if automatic else min(params["tol"], PRECISE))
-    fixed = params["C"] != "auto"
-    C = np.full(len(BUCKETS), best.C) if fixed else choose_strength(best.machine, best.rows, thetas, held_out, best.C)
+    C, loss = np.full(len(BUCKETS), best.C), best.machine.loss
+    if params["C"] == "auto":
+        C = choose_strength(best.machine, best.rows, thetas, held_out, best.C, rng)
     margins = margins_of_episodes(best.machine, best.rows, thetas, held_out, C)
     slope, offset = learn_logits(loss, best.rows, margins, held_out)
     spread = learn_spread(loss, best.rows, margins, held_out)
@@ -198,14 +199,14 @@ def _learn_head(
     return Trained(head, solutions, float(lam), best.path, margins)
 
 
-def _candidates(
-    held_out: HeldOut, Y: np.ndarray, loss: Loss, logs: bool, params: dict, rng: np.random.Generator
-) -> list[Candidate]:
+def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng: np.random.Generator) -> list[Candidate]:
     """Paths of the kernels that are in question, the plainest first."""
     tasks, fold, _ = held_out
     design = learn_design(tasks, logs)
     D = design_matrix(design, tasks.X)
-    relevance, C = learn_relevance(D, Y, tasks, fold, np.append(-1, design.column), rng)
+    relevance, C, noise = learn_relevance(D, Y, tasks, fold, np.append(-1, design.column), rng)
+    tube = params.get("tube", 0.0)
+    loss = make_loss(params["loss"], TUBE * float(np.sqrt(noise)) if tube == "auto" else tube)
     gammas = WIDTHS if params["gamma"] == "auto" else (params["gamma"],)
     maps = []
     for kernel in ("linear", "rbf") if params["kernel"] == "auto" else (params["kernel"],):

@@ -21,11 +21,11 @@ GRID = 10.0 ** np.arange(-1, 4.5, 0.5)
 """λ / T."""
 SMALLEST = 1e-7
 """λ / T at which θ is as good as 0."""
-PATH_TOLERANCE, BUDGET_TOLERANCE = 1e-3, 1e-3
+PATH_TOLERANCE, BUDGET_TOLERANCE = 1e-4, 1e-3
 """Relative duality gap of the path; how near to the budget its loss has to be, in units of the budget."""
 PRECISE = 1e-7
 """Relative duality gap at which the loss is as near as that: it errs by the root."""
-N_BOOTSTRAPS = 200
+N_BOOTSTRAPS, STANDARD_ERRORS = 200, 1.0
 
 
 class Rows(NamedTuple):
@@ -95,7 +95,7 @@ def widest_margin(losses: np.ndarray, counts: np.ndarray, log: bool, rng: np.ran
     scores = np.array([mean_score(losses, counts, log, weight) for weight in draws])
     best = int(np.argmin(own))
     error = np.nanstd(scores - scores[:, [best]], axis=0)
-    return int(np.flatnonzero(own - own[best] <= error)[0]), own
+    return int(np.flatnonzero(own - own[best] <= STANDARD_ERRORS * error)[0]), own
 
 
 def mean_score(losses: np.ndarray, counts: np.ndarray, log: bool, weight: np.ndarray | float = 1.0) -> np.ndarray:
