@@ -18,7 +18,7 @@ from shop import sales
 from upstairs import UpstairsError, flatten, learners, persistence
 
 DATA = Path(__file__).parent / "data"
-REAL = [name for name, (module, _) in learners.LEARNERS.items() if module.startswith("upstairs.")]
+REAL = [name for name, (module, *_) in learners.LEARNERS.items() if module.startswith("upstairs.")]
 
 
 def plain_numbers(info):

@@ -101,7 +101,7 @@ def fingerprint(content: bytes | np.ndarray) -> dict:
 
 
 def _options(hint: Any) -> list:
-    """The alternatives of an annotation: the members of a union; an array of whatever kind is ``np.ndarray``, a
+    """The alternatives of an annotation: the members of a union; of whatever kind, an array is ``np.ndarray`` and a
     function ``Callable``."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):

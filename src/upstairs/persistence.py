@@ -5,8 +5,8 @@
     texts/              long strings (LightGBM's own model text) and lists of text (task ids, labels)
 
 The tree is rebuilt along the type annotations of the learner's `State` and `Info` (`contract.Learner`), so a file can name
-neither a function nor a module, and nothing in it is run. Every array and text carries its size and SHA-256. Parameters that are
-functions aren't in the file: `load` is given them again, and the learner's ``restore`` puts them where they belong.
+neither a function nor a module, and nothing in it is run. Every array and text carries its size and SHA-256. Functions
+among the parameters aren't in it: `load` is given them again, and the learner's ``restore`` puts them where they belong.
 
 To raise the format number: change what is written, add one to ``FORMAT``, teach `_upgrade` to turn an older manifest into the
 newer one, save a small model as tests/data/format-<number>.upstairs (it must load for ever) and add a line to
