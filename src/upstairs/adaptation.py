@@ -20,6 +20,10 @@ BLOCK = 8192
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
 
 
+def _holds_no_functions(state: Any, params: dict) -> Any:
+    return state
+
+
 class Learner(NamedTuple):
     """The four functions of a meta-learner, and the types of what its fit leaves behind.
 
@@ -47,7 +51,7 @@ class Learner(NamedTuple):
     explain: Callable[[Any, Any, Tasks], tuple[Explanation, ...]]
     state: type
     info: type
-    restore: Callable[[Any, dict], Any] = lambda state, params: state
+    restore: Callable[[Any, dict], Any] = _holds_no_functions
 
 
 class Adaptation(NamedTuple):

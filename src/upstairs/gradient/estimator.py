@@ -91,7 +91,8 @@ class MetaGradientRegressor(MetaRegressor):
     inner_rate : float, default=0.1
         Of the inner gradient steps: ignored by "bayes", the start for "metasgd".
     checkpoint : path, default=None
-        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit.
+        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit, given
+        the same ``random_state``, which must not be None.
     verbose : bool, default=False
         Show a progress bar with the loss and the held-out error.
     random_state : int, RandomState or None, default=None
@@ -187,7 +188,8 @@ class MetaGradientClassifier(MetaClassifier):
     inner_rate : float, default=0.1
         Of the inner gradient steps: ignored by "bayes", the start for "metasgd".
     checkpoint : path, default=None
-        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit.
+        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit, given
+        the same ``random_state``, which must not be None.
     verbose : bool, default=False
         Show a progress bar with the loss and the held-out error.
     random_state : int, RandomState or None, default=None
