@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import equinox as eqx
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -286,25 +284,6 @@ def test_a_second_task_of_about_the_same_size_compiles_nothing(name, caplog):
         meta.adapt(np.resize(X, (1500, 2)), np.resize(Y, 1500)).predict(X[503:512])
         # what rows need alone, all tasks share: the fit has compiled it
         assert ("Compiling" in caplog.text) == (name == "anil")
-
-
-def test_networks_of_flax_and_equinox_fit():
-    class Perceptron(nn.Module):
-        @nn.compact
-        def __call__(self, D):
-            return nn.tanh(nn.Dense(8)(D))
-
-    module = Perceptron()
-    of_flax = (lambda key, n: module.init(key, jnp.ones((1, n))), module.apply)
-    of_equinox = (
-        lambda key, n: eqx.filter(eqx.nn.Linear(n, 8, key=key), eqx.is_array),
-        lambda linear, D: jnp.tanh(jax.vmap(linear)(D)),
-    )
-    for network in (of_flax, of_equinox):
-        meta = MetaGradientRegressor(**SMALL | {"network": network, "n_steps": 50}).fit(X[SEEN], Y[SEEN], groups=TASK[SEEN])
-        assert error_of(meta, 8) < error_of(meta, 0)
-    with pytest.raises(UpstairsError, match="network"):
-        save(meta, "never.upstairs")
 
 
 @pytest.mark.parametrize(

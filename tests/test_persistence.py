@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from shop import sales
 from upstairs import UpstairsError, flatten, learners, persistence
 
 DATA = Path(__file__).parent / "data"
-REAL = [name for name, (module, _) in learners.LEARNERS.items() if module.startswith("upstairs.")]
+REAL = [name for name, (module, *_) in learners.LEARNERS.items() if module.startswith("upstairs.")]
 
 
 def plain_numbers(info):
@@ -183,7 +184,7 @@ def assert_can_be_saved(hint):
             for item in flatten.typing.get_args(option):
                 assert item is Ellipsis or assert_can_be_saved(item) is None
         else:
-            assert option in (np.ndarray, int, float, bool, str, type(None)), f"{option} can't be saved"
+            assert option in (np.ndarray, int, float, bool, str, type(None), Callable), f"{option} can't be saved"
 
 
 # Files of older formats load for ever.

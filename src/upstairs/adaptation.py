@@ -20,6 +20,10 @@ BLOCK = 8192
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
 
 
+def _holds_no_functions(state: Any, params: dict) -> Any:
+    return state
+
+
 class Learner(NamedTuple):
     """The four functions of a meta-learner, and the types of what its fit leaves behind.
 
@@ -34,7 +38,11 @@ class Learner(NamedTuple):
         All query rows belong to the first task.
     state, info : type
         The NamedTuples that ``learn`` returns. Their annotations are all that `upstairs.load` needs to rebuild them, so each
-        field is ndarray, int, float, bool, str, None, another NamedTuple, ``tuple[X, ...]`` or a union of these.
+        field is ndarray, int, float, bool, str, None, another NamedTuple, ``tuple[X, ...]`` or a union of these. A field of
+        functions comes back as None.
+    restore : (state, params) -> state
+        What `upstairs.load` does last: put functions among the parameters, which no file holds, back into the state, or raise
+        an UpstairsError where they don't fit.
     """
 
     learn: Callable[[Tasks, int, dict, np.random.Generator], tuple[Any, Any]]
@@ -43,6 +51,7 @@ class Learner(NamedTuple):
     explain: Callable[[Any, Any, Tasks], tuple[Explanation, ...]]
     state: type
     info: type
+    restore: Callable[[Any, dict], Any] = _holds_no_functions
 
 
 class Adaptation(NamedTuple):

@@ -1,11 +1,13 @@
 """Nested NamedTuples to JSON, arrays and texts, and back along their annotations: nothing in a file names a type or a module.
 
-A value is None, bool, int, float, str, ndarray, a NamedTuple, or a tuple of these; its annotation says which. In JSON:
+A value is None, bool, int, float, str, ndarray, a function, a NamedTuple, or a tuple of these; its annotation says which.
+In JSON:
 
     None, bool, int, str, finite float     as they are (repr of a float gives it back exactly)
     NaN, infinities                        {"float": "nan"}
     a long string                          {"text": its entry}
     an array                               {"array": its entry, "dtype", "shape", ...}
+    a function                             null: whoever annotated it puts it back
     a NamedTuple                           {"type": "Scale", "fields": {...}}
     a tuple                                [...]
 """
@@ -15,6 +17,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +51,8 @@ def flatten(value: Any, hint: Any, where: str, parts: Parts) -> Any:
         return {"type": type(value).__name__, "fields": fields}
     if isinstance(value, tuple) and (items := _items(options, len(value))) is not None:
         return [flatten(v, h, f"{where}.{i}", parts) for i, (v, h) in enumerate(zip(value, items, strict=True))]
+    if callable(value) and Callable in options:
+        return None
     if isinstance(value, str) and str in options and len(value) > LONGEST_INLINE:
         parts.texts[name := f"texts/{where}.txt"] = value
         return {"text": name}
@@ -74,7 +79,7 @@ def rebuild(node: Any, hint: Any, where: str, parts: Parts) -> Any:
                 hints = typing.get_type_hints(option)
                 return option(**{f: rebuild(n, hints[f], f"{where}.{f}", parts) for f, n in node["fields"].items()})
     scalar = unplain(node)
-    if type(scalar) in options or (scalar is None and types.NoneType in options):
+    if type(scalar) in options or (scalar is None and (types.NoneType in options or Callable in options)):
         return scalar
     raise ValueError(f"{where} doesn't hold what its place asks for")
 
@@ -96,11 +101,12 @@ def fingerprint(content: bytes | np.ndarray) -> dict:
 
 
 def _options(hint: Any) -> list:
-    """The alternatives of an annotation: the members of a union; an array of whatever kind is ``np.ndarray``."""
+    """The alternatives of an annotation: the members of a union; of whatever kind, an array is ``np.ndarray`` and a
+    function ``Callable``."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return [option for member in typing.get_args(hint) for option in _options(member)]
-    return [np.ndarray] if origin is np.ndarray else [hint]
+    return [origin] if origin in (np.ndarray, Callable) else [hint]
 
 
 def _items(options: list, length: int) -> tuple | None:

@@ -5,7 +5,8 @@
     texts/              long strings (LightGBM's own model text) and lists of text (task ids, labels)
 
 The tree is rebuilt along the type annotations of the learner's `State` and `Info` (`contract.Learner`), so a file can name
-neither a function nor a module, and nothing in it is run. Every array and text carries its size and SHA-256.
+neither a function nor a module, and nothing in it is run. Every array and text carries its size and SHA-256. Functions
+among the parameters aren't in it: `load` is given them again, and the learner's ``restore`` puts them where they belong.
 
 To raise the format number: change what is written, add one to ``FORMAT``, teach `_upgrade` to turn an older manifest into the
 newer one, save a small model as tests/data/format-<number>.upstairs (it must load for ever) and add a line to
@@ -35,6 +36,8 @@ FORMAT = 1
 
 _MANIFEST, _ARRAYS = "manifest.json", "state.safetensors"
 _LARGEST_MANIFEST = 32 * 2**20
+_GIVEN = {"given": "functions"}
+"""Stands for a parameter that is a function, or holds functions only."""
 
 
 class Names(NamedTuple):
@@ -102,12 +105,15 @@ def save(
     write_archive(path, {_MANIFEST: text, _ARRAYS: safetensors.numpy.save(parts.arrays), **texts})
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike, **functions: Any) -> Any:
     """Load a meta-model that `save` wrote; it predicts bit for bit what the saved one did.
 
     Parameters
     ----------
     path : str or path
+    **functions
+        Those parameters of the model that are functions, as they were when it was fitted: ``network=(init, apply)`` of a user's
+        own network. Most models have none.
 
     Returns
     -------
@@ -116,7 +122,8 @@ def load(path: str | os.PathLike) -> Any:
     Raises
     ------
     UpstairsError
-        Where the file is missing, damaged, or of a newer format than this version reads.
+        Where the file is missing, damaged, or of a newer format than this version reads, or where functions are missing, or
+        aren't those that the model was fitted with.
 
     See Also
     --------
@@ -125,6 +132,7 @@ def load(path: str | os.PathLike) -> Any:
     Examples
     --------
     >>> meta = upstairs.load("stores.upstairs")  # doctest: +SKIP
+    >>> meta = upstairs.load("stores.upstairs", network=(init, apply))  # doctest: +SKIP
     """
     with Archive(path) as archive, damaged(path):
         manifest = _manifest_of(archive)
@@ -133,10 +141,13 @@ def load(path: str | os.PathLike) -> Any:
         if differing := archive.names() ^ {_MANIFEST, _ARRAYS, *manifest["texts"]}:
             raise ValueError(f"the manifest and the entries differ by {', '.join(sorted(differing))}")
         parts = Parts(_read_arrays(archive), _read_texts(archive, manifest["texts"]))
-        meta = cls(**{name: _rebuild_param(node) for name, node in manifest["params"].items()})
+        _check_given(functions, cls, manifest["params"], path)
+        stored = {name: _rebuild_param(node) for name, node in manifest["params"].items() if node != _GIVEN}
+        meta = cls(**stored, **functions)
         meta._set_columns(Columns.from_manifest(manifest["columns"]))
         meta.known_ = rebuild(manifest["known"], Tasks, "known", parts)
-        meta.state_ = rebuild(manifest["state"], cls.learner.state, "state", parts)
+        state = rebuild(manifest["state"], cls.learner.state, "state", parts)
+        meta.state_ = cls.learner.restore(state, meta.get_params(deep=False))
         meta.info_ = rebuild(manifest["info"], cls.learner.info, "info", parts)
         meta.names_ = Names(**manifest["names"])
         if manifest["classes"] is not None:
@@ -170,6 +181,19 @@ def _check_can_be_saved(meta: Any) -> type[MetaEstimator]:
     if "state_" not in vars(meta):
         raise UpstairsError(f"This {cls.__name__} isn't fitted yet: call fit before save.")
     return cls
+
+
+def _check_given(functions: dict, cls: type[MetaEstimator], params: dict, path: str | os.PathLike) -> None:
+    needed = {name for name, node in params.items() if node == _GIVEN}
+    for name in sorted(needed - functions.keys()):
+        raise UpstairsError(
+            f"{path} holds no functions, and {name} of this {cls.__name__} is made of them: "
+            f"call load({os.fspath(path)!r}, {name}=...) with what its constructor was given."
+        )
+    for name in sorted(functions.keys() - needed):
+        raise UpstairsError(
+            f"{path} needs no {name} from you, it holds all that this {cls.__name__} was given: leave {name} out."
+        )
 
 
 def _manifest_of(archive: Archive) -> dict:
@@ -212,6 +236,8 @@ def _read_texts(archive: Archive, fingerprints: dict[str, dict]) -> dict[str, st
 
 def _flatten_param(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
+    if callable(value) or (isinstance(value, list | tuple) and value and all(callable(item) for item in value)):
+        return _GIVEN
     if isinstance(value, list | tuple):
         return [_flatten_param(name, item) for item in value]
     if isinstance(value, os.PathLike):

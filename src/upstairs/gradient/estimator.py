@@ -9,7 +9,7 @@ from upstairs.contract import Learner, MetaClassifier, MetaRegressor
 from upstairs.errors import UpstairsError
 
 try:
-    from upstairs.gradient import inner, outer
+    from upstairs.gradient import inner, network, outer
     from upstairs.gradient.compiling import keep_compiled
     from upstairs.gradient.rules import RULES
 except ModuleNotFoundError as error:
@@ -23,7 +23,7 @@ __all__ = ["MetaGradientClassifier", "MetaGradientRegressor"]
 
 keep_compiled()
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info)
+LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, network.restore)
 CONSTRAINTS = {
     "inner": [StrOptions(set(RULES))],
     "network": ["array-like", tuple],
@@ -71,7 +71,7 @@ class MetaGradientRegressor(MetaRegressor):
     inner : {"bayes", "maml", "fomaml", "metasgd", "anil", "reptile"}, default="bayes"
     network : tuple of int, or a pair (init, apply), default=(64, 64)
         Widths of a multilayer perceptron; or ``init(key, n_inputs) -> parameters`` and ``apply(parameters, D [n, n_inputs])
-        -> features [n, h]``, as flax and equinox modules give them.
+        -> features [n, h]``, as flax and equinox modules give them; `load` has to be given the pair again.
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
     n_folds : int, default=5
@@ -92,7 +92,8 @@ class MetaGradientRegressor(MetaRegressor):
     inner_rate : float, default=0.1
         Of the inner gradient steps: ignored by "bayes", the start for "metasgd".
     checkpoint : path, default=None
-        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit.
+        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit, given
+        the same ``random_state``, which must not be None.
     verbose : bool, default=False
         Show a progress bar with the loss and the held-out error.
     random_state : int, RandomState or None, default=None
@@ -168,7 +169,7 @@ class MetaGradientClassifier(MetaClassifier):
     inner : {"bayes", "maml", "fomaml", "metasgd", "anil", "reptile"}, default="bayes"
     network : tuple of int, or a pair (init, apply), default=(64, 64)
         Widths of a multilayer perceptron; or ``init(key, n_inputs) -> parameters`` and ``apply(parameters, D [n, n_inputs])
-        -> features [n, h]``, as flax and equinox modules give them.
+        -> features [n, h]``, as flax and equinox modules give them; `load` has to be given the pair again.
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
     n_folds : int, default=5
@@ -189,7 +190,8 @@ class MetaGradientClassifier(MetaClassifier):
     inner_rate : float, default=0.1
         Of the inner gradient steps: ignored by "bayes", the start for "metasgd".
     checkpoint : path, default=None
-        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit.
+        A folder that keeps the state of the fit; a fit that was stopped goes on from there, bit for bit, given
+        the same ``random_state``, which must not be None.
     verbose : bool, default=False
         Show a progress bar with the loss and the held-out error.
     random_state : int, RandomState or None, default=None

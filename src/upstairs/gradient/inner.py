@@ -12,7 +12,7 @@ import numpy as np
 
 from upstairs.calibration import Calibration, between_buckets, temper
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
-from upstairs.gradient.encoder import Inputs, input_matrix, make_network
+from upstairs.gradient.encoder import Inputs, Network, input_matrix, make_network
 from upstairs.gradient.explanation import explain_latent
 from upstairs.gradient.rules import RULES
 from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
@@ -26,11 +26,11 @@ __all__ = ["Adapted", "Head", "Shape", "State", "adapt", "explain", "predict", "
 class Shape(NamedTuple):
     """What a rule and its network are, so that they can be compiled again: see `rules.rule.Problem`.
 
-    A user's own pair of functions stands in for the widths of a network; such a model can't be saved.
+    A user's own pair of functions stands in for the widths of a network; a file holds only that there was one (`network`).
     """
 
     inner: str
-    network: tuple[int, ...]
+    network: tuple[int, ...] | Network
     n_classes: int
     n_inputs: int
     n_features: int

@@ -6,8 +6,7 @@ the descent itself (`training`). Then the heads are blended and calibrated on he
 
 import warnings
 from collections.abc import Callable
-from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,8 +16,9 @@ from upstairs.calibration import learn_temperatures
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.gradient.checkpoint import Checkpoint, fingerprint
-from upstairs.gradient.encoder import Network, input_matrix, learn_inputs, make_network
+from upstairs.gradient.encoder import input_matrix, learn_inputs
 from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of, target_of
+from upstairs.gradient.network import check_finite, check_network, shapes_of, width_of
 from upstairs.gradient.progress import show_progress
 from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
 from upstairs.gradient.training import CHUNK, Budget, Rows, Trace, answer_episodes, errors_by_shots, train
@@ -96,9 +96,10 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     D = input_matrix(inputs, used.X)
     shape = _shape(used, D, 1 + len(inputs.design.column), n_classes, params)
     problem = problem_of(shape)
-    told = {name: value for name, value in params.items() if name not in ("checkpoint", "verbose")}
-    owner = fingerprint(told, D, used.y, fold)
     seeds = rng.integers(2**31 - 1, size=2).tolist()
+    # of a user's functions and of a RandomState, the text is another in another process
+    told = {name: value for name, value in params.items() if name not in ("checkpoint", "network", "random_state", "verbose")}
+    owner = fingerprint(told, shapes_of(shape.network, D.shape[1]), seeds, D, used.y, fold)
     trained: list[Trained] = []
     for scale, seed in zip([None] if n_classes else [identity_scale(used.y), log_scale(used.y)], seeds, strict=False):
         if (scale is None and not n_classes) or (trained and trained[-1].trace.interrupted):
@@ -131,40 +132,14 @@ def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: d
             f"min_shots is {least}, but no support has more than {largest} rows: give min_shots={largest} or less."
         )
     shots = sorted({least, largest} | {s for s in BUCKETS if least < s < largest})
-    given = _checked_network(params["network"])
-    n_features = D.shape[1] + _width_of(make_network(given), D.shape[1])
+    given = check_network(params["network"])
+    n_features = D.shape[1] + width_of(given, D.shape[1])
+    check_finite(given, D)
     slopes = _slopes(tasks, D[:, :n_design])
     return Shape(
         params["inner"], given, n_classes, D.shape[1], n_features, slopes, np.array(shots), params["inner_steps"],
         float(params["inner_rate"]),
     )  # fmt: skip
-
-
-def _checked_network(network) -> Any:
-    """Widths as a tuple of integers, or the user's pair of functions."""
-    if len(network) == 2 and all(callable(part) for part in network):
-        return Network(*network)
-    if not all(isinstance(width, Integral) and int(width) > 0 for width in network):
-        raise UpstairsError(
-            f"network must be a tuple of layer widths, as (64, 64), or a pair of functions (init, apply), but is {network!r}."
-        )
-    return tuple(int(width) for width in network)
-
-
-def _width_of(network, n_inputs: int) -> int:
-    """Features that a network gives, or an error that says what it should."""
-    try:
-        out = jax.eval_shape(
-            lambda: network.apply(network.init(jax.random.PRNGKey(0), n_inputs), jax.numpy.zeros((3, n_inputs), np.float32))
-        )
-    except Exception as error:
-        raise UpstairsError(f"network can't be applied to rows of {n_inputs} inputs: {str(error).splitlines()[0]}") from error
-    if getattr(out, "ndim", 0) != 2 or out.shape[0] != 3:
-        raise UpstairsError(
-            f"network must turn rows [n, {n_inputs}] into features [n, h], but turns 3 rows into shape "
-            f"{list(getattr(out, 'shape', ()))}."
-        )
-    return int(out.shape[1])
 
 
 def _slopes(tasks: Tasks, D: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def train(
 def errors_by_shots(
     problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
 ) -> np.ndarray:
-    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many."""
+    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many, infinite if no number."""
     errors = np.full(len(shots), np.nan)
     for b, s in enumerate(shots):
         able = episodes.shots >= s
@@ -134,7 +134,7 @@ def errors_by_shots(
             query = episodes.query[able]
             y = rows.y[query[query >= 0]]
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
-            errors[b] = float(np.mean(losses))
+            errors[b] = np.nan_to_num(np.mean(losses), nan=np.inf)
     return errors
 
 
