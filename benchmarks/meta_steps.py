@@ -42,7 +42,9 @@ Task = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1000, help="of ours in a round; peers take a twentieth; default: %(default)s")
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="of ours in a round; peers take a twentieth; default: %(default)s"
+    )
     parser.set_defaults(learner="gradient")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -73,7 +75,7 @@ def _measure(args: argparse.Namespace, order: int, inner_steps: int) -> dict:
 
 def _ours(order: int, inner_steps: int, n_steps: int) -> Callable[[], object]:
     """A descent of one fold model that doesn't see a fifth of the tasks."""
-    X, y, groups, _ = make_sinusoids(N_TASKS, 2 * ROWS, random_state=0)
+    X, y, *_ = make_sinusoids(N_TASKS, 2 * ROWS, random_state=0)
     D = np.column_stack([np.ones(len(y)), X]).astype(np.float32)
     rule = RULES["maml" if order == 2 else "fomaml"]
     problem = Problem(rule, make_network(WIDTHS), False, 2, 2 + WIDTHS[-1], 1, (1,), (ROWS,), inner_steps, INNER_RATE)
@@ -86,9 +88,7 @@ def _ours(order: int, inner_steps: int, n_steps: int) -> Callable[[], object]:
 def _batches(n_steps: int) -> list[list[Task]]:
     X, y, *_ = make_sinusoids(n_steps * BATCH, 2 * ROWS, random_state=1)
     x, y = (torch.tensor(part, dtype=torch.float32).reshape(n_steps, BATCH, 2 * ROWS, 1) for part in (X, y))
-    return [
-        [(x[i, t, :ROWS], y[i, t, :ROWS], x[i, t, ROWS:], y[i, t, ROWS:]) for t in range(BATCH)] for i in range(n_steps)
-    ]
+    return [[(x[i, t, :ROWS], y[i, t, :ROWS], x[i, t, ROWS:], y[i, t, ROWS:]) for t in range(BATCH)] for i in range(n_steps)]
 
 
 def _perceptron() -> torch.nn.Module:
