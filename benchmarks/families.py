@@ -30,8 +30,8 @@ COMMON = {
     "max_shots": SHOTS, "weight_decay": 0.0,
 }  # fmt: skip
 SETTINGS = {
-    "maml": {"inner_steps": 5, "inner_rate": 0.1, "learning_rate": 1e-3, "n_steps": 5000},
-    "bayes": {"learning_rate": 3e-3, "n_steps": 10_000},
+    "maml": {"inner_steps": 5, "inner_rate": 0.05, "learning_rate": 1e-3, "n_steps": 3000},
+    "bayes": {"learning_rate": 3e-3, "n_steps": 3000},
 }
 QUICK = {"n_steps": 200}
 
