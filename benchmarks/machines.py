@@ -2,9 +2,9 @@
 
     python benchmarks/machines.py
 
-1. Outer learning of one meta-model on 20 columns and tasks of 50 rows, beside LinearSVC (liblinear) on the pooled rows with the
-   same loss, the same C for each row and the same relative distance to its own optimum (found by one long run): CPU seconds, and
-   how they grow with rows.
+1. Outer learning of one meta-model on 20 columns and tasks of 50 rows, beside LinearSVC (liblinear) on the pooled rows with
+   the same loss, the same C for each row and the same relative distance to its own optimum (found by one long run): CPU
+   seconds, and how they grow with rows.
 2. Adaptation of 100,000 tasks to 10 rows of 20 columns through the solver, and through ``adapt_tasks``: µs a task.
 3. By how much outer learning raises the process's peak memory, over the bound rows × (p + 4) × 4 + tasks × p × 8 bytes.
 """
