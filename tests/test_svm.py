@@ -276,14 +276,26 @@ def test_one_class_in_all_of_meta_train_is_an_error_and_in_a_task_is_not():
     assert (meta.adapt(X[:4], np.full(4, "yes")).predict_proba(X)[:, 1] > meta.predict_proba(X)[:, 1]).mean() > 0.9
 
 
-@pytest.mark.parametrize("kernel", [RBFSampler(n_components=20, random_state=0), lambda Z: np.tanh(Z)])
+def curves(Z):
+    return np.tanh(Z)
+
+
+@pytest.mark.parametrize("kernel", [RBFSampler(n_components=20, random_state=0), curves])
 def test_a_kernel_of_the_users_own(kernel, tmp_path):
     X, y, task = shops(False)
     meta = MetaSVR(kernel=kernel, random_state=0).fit(X, y, groups=task)
-    rows = task == 3
+    rows, path = task == 3, tmp_path / "own.upstairs"
     assert np.abs(meta.adapt(X[rows][:5], y[rows][:5]).predict(X[rows]) - y[rows]).mean() < np.abs(y[rows]).mean()
+    if kernel is not curves:
+        with pytest.raises(UpstairsError, match="kernel"):
+            upstairs.save(meta, path)
+        return
+    upstairs.save(meta, path)
+    np.testing.assert_array_equal(upstairs.load(path, kernel=curves).predict(X, groups=task), meta.predict(X, groups=task))
     with pytest.raises(UpstairsError, match="kernel"):
-        upstairs.save(meta, tmp_path / "own.upstairs")
+        upstairs.load(path)
+    with pytest.raises(UpstairsError, match="gives 1 features instead of 3"):
+        upstairs.load(path, kernel=lambda Z: Z[:, :1])
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])

@@ -15,7 +15,7 @@ from upstairs.tasks import group_rows
 
 __all__ = ["MetaSVC", "MetaSVR"]
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info)
+LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, inner.restore)
 CONSTRAINTS = {
     "kernel": [StrOptions({"auto", "linear", "rbf", "poly"}), HasMethods(["fit", "transform"]), callable],
     "loss_budget": [StrOptions({"auto"}), Real],
@@ -111,7 +111,8 @@ class MetaSVC(MetaMachine, MetaClassifier):
     ----------
     kernel : {"auto", "linear", "rbf", "poly"}, scikit-learn transformer or callable, default="auto"
         "auto" takes "linear" or "rbf" by tasks held out. A transformer (``Nystroem``, ``RBFSampler`` ...) or a callable turns
-        rows [n, d] (numbers standardised, categories one-hot) into features [n, h]; such a model can't be saved.
+        rows [n, d] (numbers standardised, categories one-hot) into features [n, h]; a model with a
+        transformer can't be saved, one with a callable is loaded by ``load(path, kernel=...)``.
     loss : {"hinge", "squared_hinge"}, default="squared_hinge"
         The squared one predicts probabilities better, the other rests on fewer rows.
     loss_budget : float or "auto", default="auto"
@@ -187,7 +188,8 @@ class MetaSVR(MetaMachine, MetaRegressor):
     ----------
     kernel : {"auto", "linear", "rbf", "poly"}, scikit-learn transformer or callable, default="auto"
         "auto" takes "linear" or "rbf" by tasks held out. A transformer (``Nystroem``, ``RBFSampler`` ...) or a callable turns
-        rows [n, d] (numbers standardised, categories one-hot) into features [n, h]; such a model can't be saved.
+        rows [n, d] (numbers standardised, categories one-hot) into features [n, h]; a model with a
+        transformer can't be saved, one with a callable is loaded by ``load(path, kernel=...)``.
     loss : {"epsilon_insensitive", "squared_epsilon_insensitive"}, default="squared_epsilon_insensitive"
         The first is robust: a row's pull has a limit. It predicts medians.
     tube : float or "auto", default="auto"

@@ -7,7 +7,7 @@ Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the use
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -16,7 +16,7 @@ from sklearn.kernel_approximation import Nystroem, PolynomialCountSketch
 from upstairs.design import Design, design_matrix
 from upstairs.errors import UpstairsError
 
-__all__ = ["Features", "KernelMap", "feature_matrix", "learn_kernel"]
+__all__ = ["Features", "KernelMap", "check_custom", "feature_matrix", "learn_kernel"]
 
 KAPPA = 4.0
 DEGREE = 2
@@ -34,14 +34,14 @@ class KernelMap(NamedTuple):
     gamma : float
     parts : tuple of ndarray
         "rbf": landmarks [R, d] and normalization [R, R]. "poly": hash indices and signs of the sketch, and R.
-    custom : None
-        Or the user's own map; a model that has one can't be saved, as the annotation says.
+    custom : callable or None
+        The user's own; a file doesn't hold it.
     """
 
     kernel: str
     gamma: float
     parts: tuple[np.ndarray, ...]
-    custom: None = None
+    custom: Callable | None = None
 
 
 class Features(NamedTuple):
@@ -70,7 +70,7 @@ def learn_kernel(kernel: Any, gamma: float, n_components: int, D: np.ndarray, rn
         sketch = _sketch(gamma, n_components, seed).fit(Z)
         return KernelMap("poly", gamma, (sketch.indexHash_, sketch.bitHash_, np.array(n_components)))
     custom: Any = clone(kernel).fit(Z).transform if hasattr(kernel, "transform") else kernel
-    _check(custom, Z[:3])
+    check_custom(custom, Z[:3])
     return KernelMap("custom", gamma, (), custom)
 
 
@@ -97,14 +97,15 @@ def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
         sketch.indexHash_, sketch.bitHash_ = index, sign
         return sketch.transform(Z)
-    return np.asarray(cast(Callable, kernel_map.custom)(Z), np.float32)
+    return np.asarray(kernel_map.custom(Z), np.float32)
 
 
 def _sketch(gamma: float, n_components: int, seed: int) -> PolynomialCountSketch:
     return PolynomialCountSketch(gamma=gamma, degree=DEGREE, coef0=1, n_components=n_components, random_state=seed)
 
 
-def _check(custom: Callable, Z: np.ndarray) -> None:
+def check_custom(custom: Callable, Z: np.ndarray) -> int:
+    """Features of a user's own map, or an error that says what it should give."""
     try:
         out = np.asarray(custom(Z), float)
     except Exception as error:
@@ -114,3 +115,4 @@ def _check(custom: Callable, Z: np.ndarray) -> None:
             f"kernel must turn rows [n, {Z.shape[1]}] into finite features [n, h], but turns {len(Z)} rows into "
             f"{list(out.shape)}{'' if np.isfinite(out).all() else ' with NaN'}."
         )
+    return out.shape[1]

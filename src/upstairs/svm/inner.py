@@ -6,19 +6,21 @@ C is what served held-out tasks of as many rows best. A margin f becomes a logit
 shots (Platt 1999); a number gets the standard deviation of that number of shots.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.errors import UpstairsError
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.svm.explanation import explain_machine
-from upstairs.svm.features import Features, feature_matrix
+from upstairs.svm.features import Features, check_custom, feature_matrix
 from upstairs.svm.machine import Loss, Machine, adapt_machines
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Head", "State", "adapt", "explain", "logits_of", "number_of", "predict", "targets"]
+__all__ = ["Adapted", "Head", "State", "adapt", "explain", "logits_of", "number_of", "predict", "restore", "targets"]
 
 
 class Head(NamedTuple):
@@ -150,6 +152,27 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
         )
         for c, theta in enumerate(head.theta)
     )  # fmt: skip
+
+
+def restore(state: State, params: dict) -> State:
+    """A state from a file, with the kernel that its user gives again."""
+    return state._replace(heads=tuple(_with_kernel_again(head, params["kernel"]) for head in state.heads))
+
+
+def _with_kernel_again(head: Head, kernel: Callable) -> Head:
+    design, kernel_map = head.features
+    if kernel_map.kernel != "custom":
+        return head
+    if not callable(kernel):
+        raise UpstairsError(f"kernel must be the function that fit was given, but is {kernel!r}.")
+    n_linear = 1 + len(design.column)
+    n_features = check_custom(kernel, np.zeros((3, n_linear - 1), np.float32))
+    if n_linear + n_features != head.theta.shape[1]:
+        raise UpstairsError(
+            f"kernel isn't the one that this model was fitted with: it gives {n_features} features instead of "
+            f"{head.theta.shape[1] - n_linear}. Give the function that fit was given."
+        )
+    return head._replace(features=Features(design, kernel_map._replace(custom=kernel)))
 
 
 def margins_of(head: Head, v: np.ndarray, query: Tasks) -> np.ndarray:
