@@ -62,6 +62,8 @@ def _measure(args: argparse.Namespace, order: int, inner_steps: int) -> dict:
     print(f"order {order}, {inner_steps} inner steps: first round of ours {time.process_time() - start:.1f} s", flush=True)
     batches = _batches(args.steps // 20)
     runs = {"ours": ours} | {name: make(order, inner_steps, batches) for name, make in PEERS.items()}
+    losses = [float(run()) for name, run in runs.items() if name in PEERS]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-4, err_msg="The peers don't do the same work.")
     counts = {name: args.steps if name == "ours" else len(batches) for name in runs}
     seconds = {name: np.inf for name in runs}
     for name, run in list(runs.items()) * args.rounds:
