@@ -54,7 +54,7 @@ def margins_of_episodes(machine: Machine, rows: Rows, thetas: np.ndarray, held_o
 def choose_strength(
     machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """C [B] of smallest held-out loss at each bucket, around the companion's; at zero shots it has no say.
+    """C [B] of smallest held-out loss at each bucket, around the companion's, which stays where there are no such episodes.
 
     The choice is averaged over bootstraps of the tasks: where few tasks decide, their coming and going draws it to the middle.
     """
@@ -62,7 +62,6 @@ def choose_strength(
     draws = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
     for b, (shots, (query, task)) in enumerate(zip(BUCKETS, held_out.queries(), strict=True)):
         if shots == 0 or len(query) == 0:
-            chosen[b] = chosen[b - 1] if shots else C
             continue
         losses = [
             _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, thetas, held_out, shots, C * factor))
