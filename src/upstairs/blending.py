@@ -12,12 +12,12 @@ the middle.
 
 import numpy as np
 
-from upstairs.calibration import Calibration, learn_intervals
+from upstairs.calibration import Calibration, between_buckets, learn_intervals
 from upstairs.episodes import BUCKETS
 from upstairs.prediction import Prediction, log_density
 from upstairs.target import Scale
 
-__all__ = ["blend_heads", "blend_weights"]
+__all__ = ["blend_heads", "blend_numbers", "blend_weights"]
 
 N_BOOTSTRAPS = 200
 SHARE = 0.25
@@ -52,3 +52,12 @@ def blend_heads(
     ]
     main = int(np.argmax(fits))
     return np.array(blend), main, learn_intervals(BUCKETS, [bucket[main] for bucket in numbers], targets, tasks, scales[main])
+
+
+def blend_numbers(
+    numbers: list[Prediction], blend: np.ndarray, main: int, calibration: Calibration, shots: np.ndarray
+) -> Prediction:
+    """The main head's prediction with the mean of all heads, by weights [B, heads] at each row's number of shots [n]."""
+    weights = [between_buckets(calibration.shots, column, shots) for column in blend.T]
+    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
+    return numbers[main]._replace(mean=mean)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.blending import blend_numbers
+from upstairs.calibration import Calibration, temper
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.explanation import explain_deviation, explain_mean
 from upstairs.forest.kernel import FeatureMap, Prior, Rows, to_rows
@@ -107,9 +108,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
         number_of(head, deviation, *answer, query.offsets)
         for head, deviation, answer in zip(state.heads, adapted.deviations, answers, strict=True)
     ]
-    weights = [between_buckets(state.calibration.shots, column, shots) for column in state.blend.T]
-    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
-    return numbers[state.main]._replace(mean=mean)
+    return blend_numbers(numbers, state.blend, state.main, state.calibration, shots)
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.blending import blend_numbers
+from upstairs.calibration import Calibration, temper
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.encoder import Inputs, Network, input_matrix, make_network
 from upstairs.gradient.explanation import explain_latent
@@ -128,9 +129,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, shots, class_log_proba(latents[0].mean, latents[0].variance)))
     numbers = [number_of(head.scale, latent) for head, latent in zip(state.heads, latents, strict=True)]
-    weights = [between_buckets(state.calibration.shots, column, shots) for column in state.blend.T]
-    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
-    return numbers[state.main]._replace(mean=mean)
+    return blend_numbers(numbers, state.blend, state.main, state.calibration, shots)
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from upstairs.blending import blend_numbers
 from upstairs.calibration import Calibration, between_buckets, temper
 from upstairs.errors import UpstairsError
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
@@ -133,9 +134,7 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
         number_of(head, margin[:, 0], between_buckets(buckets, head.spread, shots))
         for head, margin in zip(state.heads, margins, strict=True)
     ]
-    weights = [between_buckets(buckets, column, shots) for column in state.blend.T]
-    mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
-    return numbers[state.main]._replace(mean=mean)
+    return blend_numbers(numbers, state.blend, state.main, state.calibration, shots)
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:

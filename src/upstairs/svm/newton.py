@@ -132,7 +132,7 @@ def _machines(
             if n <= q:
                 _add_rows(phi, start, n, K, sign, cost[t], A, psi, hessian)
             else:
-                _add_features(phi, start, n, psi, sign, cost[t], root, A, K, hessian)
+                _add_features(phi, start, n, sign, cost[t], root, A, K, hessian)
         else:
             for j in range(q):
                 v[t, j] = root[j] * sums[j]
@@ -251,6 +251,30 @@ def _add_rows(phi, start, n, K, sign, cost, A, W, hessian):  # pragma: no cover 
             for j in range(q):
                 W[m, j] = phi[start + i, j]
             m += 1
+    _add_whitened(A, m, W, cost, hessian)
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _add_features(phi, start, n, sign, cost, root, A, H, hessian):  # pragma: no cover (compiled)
+    """The same as c (H − B(I + ΨᵀΨ)⁻¹Bᵀ), H = Φ_AᵀΦ_A and B = Φ_AᵀΨ_A."""
+    q = phi.shape[1]
+    active = phi[start : start + n][sign[:n] != 0.0].astype(np.float64)
+    H[:] = active.T @ active
+    for j in range(q):
+        for k in range(j, q):
+            hessian[j, k] += cost * H[j, k]
+            A[j, k] = root[j] * root[k] * H[j, k]
+        A[j, j] += 1.0
+    for j in range(q):
+        for k in range(q):
+            H[j, k] *= root[j]
+    _add_whitened(A, q, H, -cost, hessian)
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _add_whitened(A, m, W, cost, hessian):  # pragma: no cover (compiled)
+    """c WᵀA⁻¹W to the upper triangle of the Hessian, for the leading m rows; A and W are used up."""
+    q = W.shape[1]
     cholesky(A, m)
     for i in range(m):
         for j in range(q):
@@ -263,31 +287,3 @@ def _add_rows(phi, start, n, K, sign, cost, A, W, hessian):  # pragma: no cover 
             c = cost * W[i, j]
             for k in range(j, q):
                 hessian[j, k] += c * W[i, k]
-
-
-@numba.njit(inline="always", fastmath=FAST)
-def _add_features(phi, start, n, psi, sign, cost, root, A, H, hessian):  # pragma: no cover (compiled)
-    """The same as c (H − B(I + ΨᵀΨ)⁻¹Bᵀ), H = Φ_AᵀΦ_A and B = Φ_AᵀΨ_A."""
-    q = phi.shape[1]
-    active = phi[start : start + n][sign[:n] != 0.0].astype(np.float64)
-    H[:] = active.T @ active
-    for j in range(q):
-        for k in range(j, q):
-            hessian[j, k] += cost * H[j, k]
-            A[j, k] = root[j] * root[k] * H[j, k]
-        A[j, j] += 1.0
-    cholesky(A, q)
-    for j in range(q):
-        for k in range(q):
-            H[j, k] *= root[j]
-    for i in range(q):
-        for j in range(q):
-            H[i, j] /= A[i, i]
-        for k in range(i + 1, q):
-            for j in range(q):
-                H[k, j] -= A[i, k] * H[i, j]
-    for i in range(q):
-        for j in range(q):
-            c = cost * H[i, j]
-            for k in range(j, q):
-                hessian[j, k] -= c * H[i, k]
