@@ -19,6 +19,7 @@ from upstairs.forest.gradient import gather, predict_queries
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
 from upstairs.forest.losses import jackknife_logit, within_loss
 from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, variance_components
+from upstairs.target import back_quantile
 from upstairs.tasks import Tasks, offsets_of
 from upstairs.trees import Booster, flatten, leaf_of, sum_of
 
@@ -369,6 +370,20 @@ def test_the_shares_of_columns_and_support_rows_add_up_to_the_prediction():
     )
     np.testing.assert_allclose(why.support.sum(axis=1), own, atol=1e-9)
     assert why.exact
+
+
+def test_where_y_and_its_log_are_blended_the_head_behind_the_intervals_is_explained():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(40), 12)
+    X = rng.normal(size=(480, 2))
+    y = np.exp(X[:, 0] + rng.normal(size=40)[task] + 0.1 * rng.normal(size=480))
+    meta = MetaRandomForestRegressor(n_episodes=200, random_state=0).fit(X, y, groups=task)
+    assert len(meta.state_.heads) == 2
+    model = meta.adapt(X[:6], y[:6])
+    why = model.explain(X[6:12])
+    own = why.level + why.scale + why.slopes.sum(axis=1) + why.local
+    median = back_quantile(meta.state_.scale, why.base + why.shared.sum(axis=1) + own)
+    np.testing.assert_allclose(median, model.predict_quantiles(X[6:12], [0.5])[:, 0], rtol=1e-6)
 
 
 def test_skewed_columns_come_on_a_log_scale_where_the_target_does():

@@ -112,9 +112,10 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
-    """Split the prediction of each query row of the first task, once for each head; exact."""
+    """Split the prediction of each query row of the first task, by the main head, or once for each class; exact."""
+    asked = range(len(state.heads)) if state.scale is None else [state.main]
     explanations = []
-    for head, deviation in zip(state.heads, adapted.deviations, strict=True):
+    for head, deviation in ((state.heads[h], adapted.deviations[h]) for h in asked):
         base, shared = explain_mean(head.mean, query.X)
         rows = features_of(head, query, adapted.fold)
         explanations.append(explain_deviation(head.prior, head.features, deviation, rows, base, shared))
