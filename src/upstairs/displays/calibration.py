@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from upstairs.displays.style import SMALL, Display, ramp
+from upstairs.displays.style import SMALL, Display, End, colours_of, label_ends, percent, ramp, shots_axis
 from upstairs.displays.tables import read_columns
 from upstairs.errors import UpstairsError
 
@@ -26,12 +26,14 @@ class CalibrationDisplay(Display):
     n_rows : array-like [S, B], optional
         Rows in each bin: the area of its dot.
     learner : str, optional
+    noun : str, default="task"
+        What a task is.
     """
 
     size = (4.8, 4.8)
 
-    def __init__(self, shots, predicted, observed, n_rows=None, *, learner=None):
-        self.shots, self.learner = np.asarray(shots), learner
+    def __init__(self, shots, predicted, observed, n_rows=None, *, learner=None, noun="task"):
+        self.shots, self.learner, self.noun = np.asarray(shots), learner, noun
         self.predicted, self.observed = np.asarray(predicted, float), np.asarray(observed, float)
         self.n_rows = None if n_rows is None else np.asarray(n_rows, float)
 
@@ -48,16 +50,16 @@ class CalibrationDisplay(Display):
         """
         names = ["learner", "shots", "predicted", "observed", "n_rows"]
         learner, shots, (predicted, observed, n_rows) = _by_shots(evaluation, names, learner)
-        return cls(shots, predicted, observed, n_rows, learner=learner)
+        return cls(shots, predicted, observed, n_rows, learner=learner, noun=evaluation.task_noun)
 
     @property
     def title(self):
-        return _title("Probabilities on unseen tasks", self.learner)
+        return _title("Probabilities", self)
 
     def _draw(self, ax, ink):
         _draw_diagonal(ax, ink)
         for x, y, colour, name in zip(self.predicted, self.observed, ramp(len(self.shots)), _names(self.shots), strict=True):
-            ax.plot(x, y, color=colour, linewidth=1.8, label=name)
+            ax.plot(x, y, color=colour, linewidth=1.8, alpha=0.6, label=name)
         if self.n_rows is not None:
             for x, y, n, colour in zip(self.predicted, self.observed, self.n_rows, ramp(len(self.shots)), strict=True):
                 ax.scatter(x, y, s=DOT * n / np.nanmax(self.n_rows), color=colour)
@@ -66,25 +68,25 @@ class CalibrationDisplay(Display):
 
 
 class CoverageDisplay(Display):
-    """How often intervals held the truth, against how often they should: a line for each number of rows seen.
+    """How often intervals held the truth, by the number of rows seen: a line for each promised coverage, which is dashed.
 
     Parameters
     ----------
     shots : array-like [S]
         Rows seen of each unseen task, ascending.
-    nominal : array-like [S, N]
-        Promised coverage.
+    nominal : array-like [N]
+        Promised coverages.
     observed : array-like [S, N]
         Share of rows inside the interval.
     observed_se : array-like [S, N], optional
-        Standard errors.
+        Standard errors: bands of ± 1.
     learner : str, optional
+    noun : str, default="task"
+        What a task is.
     """
 
-    size = (4.8, 4.8)
-
-    def __init__(self, shots, nominal, observed, observed_se=None, *, learner=None):
-        self.shots, self.learner = np.asarray(shots), learner
+    def __init__(self, shots, nominal, observed, observed_se=None, *, learner=None, noun="task"):
+        self.shots, self.learner, self.noun = np.asarray(shots), learner, noun
         self.nominal, self.observed = np.asarray(nominal, float), np.asarray(observed, float)
         self.observed_se = None if observed_se is None else np.asarray(observed_se, float)
 
@@ -101,21 +103,26 @@ class CoverageDisplay(Display):
         """
         names = ["learner", "shots", "nominal", "observed", "observed_se"]
         learner, shots, (nominal, observed, se) = _by_shots(evaluation, names, learner)
-        return cls(shots, nominal, observed, se, learner=learner)
+        return cls(shots, nominal[0], observed, se, learner=learner, noun=evaluation.task_noun)
 
     @property
     def title(self):
-        return _title("Intervals on unseen tasks", self.learner)
+        return _title("Intervals", self)
 
     def _draw(self, ax, ink):
-        _draw_diagonal(ax, ink)
-        for i, (colour, name) in enumerate(zip(ramp(len(self.shots)), _names(self.shots), strict=True)):
-            x, y = self.nominal[i], self.observed[i]
-            ax.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=4, label=name)
+        shots_axis(ax, self.shots, self.noun)
+        ends = []
+        for j, colour in enumerate(colours_of([False] * len(self.nominal))):
+            y = self.observed[:, j]
+            ax.axhline(self.nominal[j], color=colour, linewidth=1, linestyle=(0, (4, 3)))
+            ax.plot(self.shots, y, color=colour, linewidth=2, marker="o", markersize=4)
             if self.observed_se is not None:
-                ax.fill_between(x, y - self.observed_se[i], y + self.observed_se[i], color=colour, alpha=0.15, linewidth=0)
-        ax.set(xlabel="coverage promised", ylabel="share of rows inside")
-        _legend(ax, ink)
+                se = self.observed_se[:, j]
+                ax.fill_between(self.shots, y - se, y + se, color=colour, alpha=0.2, linewidth=0)
+            ends.append(End(self.shots[-1], y[-1], f"{100 * self.nominal[j]:g} % intervals", colour))
+        percent(ax.yaxis)
+        ax.set_ylabel("share of rows inside (dashed: promised)")
+        label_ends(ax, ends, ink)
 
 
 def _by_shots(evaluation: Any, names: list[str], learner: str | None) -> tuple[str, np.ndarray, list[np.ndarray]]:
@@ -140,10 +147,8 @@ def _by_shots(evaluation: Any, names: list[str], learner: str | None) -> tuple[s
 def _draw_diagonal(ax: Any, ink: str) -> None:
     ax.plot([0, 1], [0, 1], color=ink, alpha=0.5, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    labels = [f"{100 * tick:.0f} %" for tick in ticks]
-    ax.set_xticks(ticks, labels)
-    ax.set_yticks(ticks, labels)
+    percent(ax.xaxis)
+    percent(ax.yaxis)
 
 
 def _legend(ax: Any, ink: str) -> None:
@@ -155,5 +160,5 @@ def _names(shots: np.ndarray) -> list[str]:
     return [str(s) for s in shots.tolist()]
 
 
-def _title(what: str, learner: str | None) -> str:
-    return what if learner is None else f"{what}: {learner}"
+def _title(what: str, display: Any) -> str:
+    return f"{what} for an unseen {display.noun}" + (f": {display.learner}" if display.learner else "")

@@ -4,14 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from upstairs.displays.style import Display, End, colours_of, label_ends
+from upstairs.displays.style import Display, End, colours_of, label_ends, shots_axis, ticks_at
 from upstairs.displays.tables import read_columns
 from upstairs.errors import UpstairsError
 
 __all__ = ["LearningCurveDisplay", "TaskCurveDisplay"]
 
-BASELINES = ("mean", "shrunk-mean", "pooled", "pooled-shift", "task-ridge", "hierarchical-ridge")
-"""Names that are drawn in grey unless others are given."""
 USUAL_SHOTS = 5
 
 
@@ -31,6 +29,8 @@ class LearningCurveDisplay(Display):
         Those of the learners that are drawn in grey.
     metric : str, default="error"
         What the error is: the label of its axis.
+    noun : str, default="task"
+        What a task is.
 
     Examples
     --------
@@ -39,34 +39,29 @@ class LearningCurveDisplay(Display):
     >>> display.plot().figure_.savefig("errors.png")  # doctest: +SKIP
     """
 
-    title = "Error on unseen tasks, by rows seen of each"
-
-    def __init__(self, learners, shots, error, error_se=None, *, baselines=(), metric="error"):
-        self.learners, self.baselines, self.metric = list(learners), list(baselines), metric
+    def __init__(self, learners, shots, error, error_se=None, *, baselines=(), metric="error", noun="task"):
+        self.learners, self.baselines, self.metric, self.noun = list(learners), list(baselines), metric, noun
         self.shots, self.error, self.error_se = np.asarray(shots), np.asarray(error, float), _floats(error_se)
 
     @classmethod
-    def from_evaluation(cls, evaluation, *, baselines=BASELINES, metric=None):
-        """From the scores of an evaluation.
+    def from_evaluation(cls, evaluation):
+        """From the summary of an evaluation: its columns learner, shots, error and error_se.
 
         Parameters
         ----------
         evaluation : Evaluation
-            Of its table ``scores`` the columns learner, shots, fold, n_tasks, error and error_se are read. The error of several
-            folds is their mean, weighed by tasks, and its standard error takes them for independent.
-        baselines : collection of str, optional
-            By default those of the house.
-        metric : str, optional
-            By default what the evaluation calls its error.
+            All but its ``own_learners`` are drawn in grey.
         """
-        columns = read_columns(evaluation.scores, ["learner", "shots", "n_tasks", "error", "error_se"])
-        learners, shots, error, se = _pivot(columns, "shots")
-        return cls(learners, shots, error, se, baselines=baselines, metric=metric or _metric_of(evaluation))
+        columns = read_columns(evaluation.summary(), ["learner", "shots", "error", "error_se"])
+        return cls(*_pivot(columns, "shots"), **_words(evaluation, columns["learner"]))
+
+    @property
+    def title(self):
+        return f"Error on an unseen {self.noun}, by rows seen of it"
 
     def _draw(self, ax, ink):
-        ax.set_xscale("function", functions=(np.log1p, np.expm1))
+        shots_axis(ax, self.shots, self.noun)
         _draw_lines(ax, self.shots, self, ink)
-        ax.set_xlabel("rows seen of the unseen task")
 
 
 class TaskCurveDisplay(Display):
@@ -87,51 +82,53 @@ class TaskCurveDisplay(Display):
         Those of the learners that are drawn in grey.
     metric : str, default="error"
         What the error is: the label of its axis.
+    noun : str, default="task"
+        What a task is.
     """
 
-    def __init__(self, learners, n_tasks, error, error_se=None, *, shots=None, baselines=(), metric="error"):
-        self.learners, self.baselines, self.metric, self.shots = list(learners), list(baselines), metric, shots
+    def __init__(
+        self, learners, n_tasks, error, error_se=None, *, shots=None, baselines=(), metric="error", noun="task"
+    ):  # fmt: skip
+        self.learners, self.baselines, self.metric, self.noun = list(learners), list(baselines), metric, noun
         self.n_tasks, self.error, self.error_se = np.asarray(n_tasks), np.asarray(error, float), _floats(error_se)
+        self.shots = shots
 
     @classmethod
-    def from_evaluation(cls, evaluation, *, shots=None, baselines=BASELINES, metric=None):
-        """From the task curve of an evaluation.
+    def from_evaluation(cls, evaluation, *, curve=None, shots=None):
+        """From the task curve of an evaluation: its columns learner, n_tasks, shots, error and error_se.
 
         Parameters
         ----------
         evaluation : Evaluation
-            Of its table ``task_curve`` the columns learner, n_tasks, shots, error and error_se are read.
+        curve : table, optional
+            What ``evaluation.task_curve()`` returned. By default it is called, which fits anew.
         shots : int, optional
             Rows seen of each unseen task; by default 5, or else the number nearest to it.
-        baselines, metric
-            As in `LearningCurveDisplay.from_evaluation`.
         """
-        columns = read_columns(evaluation.task_curve, ["learner", "n_tasks", "shots", "error", "error_se"])
+        curve = evaluation.task_curve() if curve is None else curve
+        columns = read_columns(curve, ["learner", "n_tasks", "shots", "error", "error_se"])
         there = np.unique(columns["shots"])
         if shots is None:
             shots = there[np.argmin(np.abs(there - USUAL_SHOTS))].item()
         if shots not in there:
             raise UpstairsError(f"shots={shots} is not in the task curve, which has {', '.join(map(str, there))}.")
-        mine = columns["shots"] == shots
-        learners, n_tasks, error, se = _pivot({name: values[mine] for name, values in columns.items()}, "n_tasks")
-        metric = metric or _metric_of(evaluation)
-        return cls(learners, n_tasks, error, se, shots=shots, baselines=baselines, metric=metric)
+        mine = {name: values[columns["shots"] == shots] for name, values in columns.items()}
+        return cls(*_pivot(mine, "n_tasks"), shots=shots, **_words(evaluation, mine["learner"]))
 
     @property
     def title(self):
-        if self.shots is None:
-            return "Error on unseen tasks, by tasks learned from"
-        rows = "row" if self.shots == 1 else "rows"
-        return f"Error on unseen tasks after {self.shots} {rows}, by tasks learned from"
+        seen = "" if self.shots is None else f" after {self.shots} {'row' if self.shots == 1 else 'rows'}"
+        return f"Error on an unseen {self.noun}{seen}, by how many were learned from"
 
     def _draw(self, ax, ink):
         ax.set_xscale("log", base=2)
+        ticks_at(ax, self.n_tasks)
         _draw_lines(ax, self.n_tasks, self, ink)
-        ax.set_xlabel("tasks learned from")
+        ax.set_xlabel("number learned from")
 
 
 def _draw_lines(ax: Any, x: np.ndarray, curves: Any, ink: str) -> None:
-    """Error [L, S] at x [S], with ticks at these and names at the ends."""
+    """Error [L, S] at x [S], with names at the ends."""
     grey = [name in curves.baselines for name in curves.learners]
     ends = []
     for i, colour in enumerate(colours_of(grey)):
@@ -145,28 +142,24 @@ def _draw_lines(ax: Any, x: np.ndarray, curves: Any, ink: str) -> None:
             se = curves.error_se[i, there]
             ax.fill_between(own, error - se, error + se, color=colour, alpha=0.1 if grey[i] else 0.2, linewidth=0)
         ends.append(End(own[-1], error[-1], curves.learners[i], colour))
-    ax.set_xticks(x, [f"{value:,}" for value in x.tolist()])
-    ax.set_xticks([], minor=True)
     ax.set_ylabel(curves.metric)
     label_ends(ax, ends, ink)
 
 
 def _pivot(columns: dict[str, np.ndarray], along: str) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Learners in order of appearance, the S values of a column, and error and standard error [L, S], folds averaged."""
-    learners, x = list(dict.fromkeys(columns["learner"].tolist())), np.unique(columns[along])
+    """Learners in order of appearance, the S values of a column, and error and standard error [L, S]."""
+    learners = list(dict.fromkeys(columns["learner"].tolist()))
+    x, j = np.unique(columns[along], return_inverse=True)
+    i = np.array([learners.index(learner) for learner in columns["learner"].tolist()])
     error, se = np.full((2, len(learners), len(x)), np.nan)
-    for i, learner in enumerate(learners):
-        for j, value in enumerate(x):
-            mine = (columns["learner"] == learner) & (columns[along] == value)
-            if mine.any():
-                weight = columns["n_tasks"][mine] / columns["n_tasks"][mine].sum()
-                error[i, j] = weight @ columns["error"][mine]
-                se[i, j] = np.sqrt(weight**2 @ columns["error_se"][mine] ** 2)
+    error[i, j], se[i, j] = columns["error"], columns["error_se"]
     return learners, x, error, se
 
 
-def _metric_of(evaluation: Any) -> str:
-    return getattr(evaluation, "metric", "error")
+def _words(evaluation: Any, learners: np.ndarray) -> dict[str, Any]:
+    """What an evaluation calls things."""
+    baselines = [name for name in dict.fromkeys(learners.tolist()) if name not in evaluation.own_learners]
+    return {"baselines": baselines, "metric": evaluation.metric, "noun": evaluation.task_noun}
 
 
 def _floats(values: Any) -> np.ndarray | None:

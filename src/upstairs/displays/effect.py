@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends
-from upstairs.displays.tables import Grid, ask, class_code, find_feature, make_grid, over_grid, read_feature
-from upstairs.evaluation import take_rows
+from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends, percent
+from upstairs.displays.tables import Grid, ask, class_code, find_feature, make_grid, over_grid, read_feature, take_rows
 from upstairs.frames import row_count
 
 __all__ = ["EffectDisplay"]
@@ -81,20 +80,32 @@ class EffectDisplay(Display):
 
     @property
     def title(self):
-        return f"Effect of {self.feature}, shared by all tasks" + (f" and in {len(self.tasks)} of them" if len(self.tasks) else "")
+        return f"Effect of {self.feature}, shared by all tasks" + (
+            f" and in {len(self.tasks)} of them" if len(self.tasks) else ""
+        )
 
     def _draw(self, ax, ink):
         text = self.x.dtype.kind in "OU"
         x = np.arange(len(self.x)) if text else self.x
         style = {"marker": "o", "linestyle": ""} if text else {}
         for i, one in enumerate(self.tasks):
-            ax.plot(x + (_beside(i, len(self.tasks)) if text else 0), one, color=GREY, linewidth=0.9, markersize=3.5, alpha=0.7, **style)
+            ax.plot(
+                x + (_beside(i, len(self.tasks)) if text else 0),
+                one,
+                color=GREY,
+                linewidth=0.9,
+                markersize=3.5,
+                alpha=0.7,
+                **style,
+            )
         ax.plot(x, self.shared, color=COLOURS[0], linewidth=2.6, markersize=9, zorder=4, **style)
         if text:
             ax.set_xticks(x, self.x.tolist())
             ax.set_xlim(-0.5, len(x) - 0.5)
         else:
             label_ends(ax, [End(x[-1], self.shared[-1], "shared", COLOURS[0])], ink)
+        if self.label is not None:
+            percent(ax.yaxis)
         ax.set_xlabel(self.feature)
         ax.set_ylabel(f"predicted {self.target}" if self.label is None else f"probability that {self.target} is {self.label}")
 

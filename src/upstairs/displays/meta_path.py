@@ -12,7 +12,7 @@ from upstairs.svm.path import GRID
 __all__ = ["MetaPathDisplay"]
 
 PANELS = {
-    "held_out": "score on tasks held out",
+    "held_out": "held-out score (low is good)",
     "loss": "mean loss Ē",
     "norm": "‖θ‖",
     "n_support": "support vectors",
@@ -90,13 +90,19 @@ class MetaPathDisplay(Display):
     def _check_axes(self, axes: Any) -> list:
         every = list(np.ravel(axes))
         if len(every) != len(self.panels) or not all(hasattr(one, "transAxes") for one in every):
-            raise UpstairsError(f"ax must hold {len(self.panels)} Axes of matplotlib, one for each of {', '.join(self.panels)}.")
+            raise UpstairsError(
+                f"ax must hold {len(self.panels)} Axes of matplotlib, one for each of {', '.join(self.panels)}."
+            )
         return every
 
     def _draw(self, ax, ink):
+        from matplotlib.ticker import MaxNLocator
+
         for one, name in zip(np.ravel(ax), self.panels, strict=True):
             values = getattr(self, name)
             one.set_xscale("log")
+            one.minorticks_off()
+            one.yaxis.set_major_locator(MaxNLocator(5, integer=name == "n_support"))
             one.plot(self.lam, values, color=COLOURS[0], linewidth=2, marker="o", markersize=4)
             if self.chosen:
                 one.axvline(self.chosen, color=ink, alpha=0.5, linewidth=1, linestyle=(0, (4, 3)), zorder=1)

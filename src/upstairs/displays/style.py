@@ -14,7 +14,21 @@ from sklearn.isotonic import isotonic_regression
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["COLOURS", "FAINT", "GREY", "SMALL", "Display", "End", "colours_of", "label_ends", "load_matplotlib", "ramp"]
+__all__ = [
+    "COLOURS",
+    "FAINT",
+    "GREY",
+    "SMALL",
+    "Display",
+    "End",
+    "colours_of",
+    "label_ends",
+    "load_matplotlib",
+    "percent",
+    "ramp",
+    "shots_axis",
+    "ticks_at",
+]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Blue, vermilion, green, purple, orange, sky (Okabe & Ito 2008); a seventh line begins again."""
@@ -83,7 +97,9 @@ class Display(abc.ABC):
     def _check_axes(self, axes: Any) -> list:
         """All of the axes, or an UpstairsError."""
         if not hasattr(axes, "transAxes"):
-            raise UpstairsError(f"ax must be an Axes of matplotlib, as plt.subplots() gives them, but is a {type(axes).__name__}.")
+            raise UpstairsError(
+                f"ax must be an Axes of matplotlib, as plt.subplots() gives them, but is a {type(axes).__name__}."
+            )
         return [axes]
 
     @property
@@ -136,6 +152,26 @@ def colours_of(grey: Sequence[bool]) -> list[str]:
     """Colours of lines; those of the baselines are grey."""
     own = iter(COLOURS * (1 + len(grey) // len(COLOURS)))
     return [GREY if g else next(own) for g in grey]
+
+
+def shots_axis(ax: Any, shots: np.ndarray, noun: str) -> None:
+    """Rows seen along x: by log(1 + shots), so that the first rows, which matter most, have the room."""
+    ax.set_xscale("function", functions=(np.log1p, np.expm1))
+    ticks_at(ax, shots)
+    ax.set_xlabel(f"rows seen of the unseen {noun}")
+
+
+def ticks_at(ax: Any, x: np.ndarray) -> None:
+    """Ticks at these numbers and nowhere else."""
+    ax.set_xticks(x, [f"{value:,}" for value in x.tolist()])
+    ax.set_xticks([], minor=True)
+
+
+def percent(axis: Any) -> None:
+    """Shares as percentages."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
 
 
 def ramp(n: int) -> list:

@@ -43,7 +43,8 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
         figure = Figure(figsize=display.size, layout="constrained")
         display.plot(display.make_axes(figure), ink=INK, title=title)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
-    return _inline(file.getvalue(), description or display.title).replace(INK, ink)
+    svg = _inline(file.getvalue(), description or display.title)
+    return svg.replace(INK, ink).replace(f"font-family: '{FONT}'", f"font-family: {FONTS}")
 
 
 def _inline(svg: str, description: str) -> str:

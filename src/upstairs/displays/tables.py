@@ -1,17 +1,17 @@
 """Tables of any kind, one column at a time: read, and replaced by values of a grid, for curves along a feature."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 
 from upstairs.errors import UpstairsError
-from upstairs.evaluation import take_rows
 from upstairs.frames import level_name, open_table, plain, wall_clock
 from upstairs.table import Columns
 
-__all__ = ["Grid", "ask", "class_code", "find_feature", "make_grid", "over_grid", "read_columns", "read_feature"]
+__all__ = ["Grid", "ask", "class_code", "find_feature", "make_grid", "over_grid", "read_columns", "read_feature", "take_rows"]
 
 MISSING = "missing"
 MOST_POINTS, MOST_LEVELS = 60, 12
@@ -37,11 +37,18 @@ class Grid(NamedTuple):
 
 
 def read_columns(table: Any, names: list[str]) -> dict[str, np.ndarray]:
-    """Columns of a table of results."""
-    frame = nw.from_native(table, eager_only=True)
-    if missing := [name for name in names if name not in frame.columns]:
-        raise UpstairsError(f"The table lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}.")
-    return {name: frame.get_column(name).to_numpy() for name in names}
+    """Columns of a table of results, or of a dict of columns."""
+    frame = table if isinstance(table, Mapping) else nw.from_native(table, eager_only=True)
+    there = list(table) if isinstance(table, Mapping) else frame.columns
+    if missing := [name for name in names if name not in there]:
+        raise UpstairsError(f"The table lacks the columns {', '.join(missing)}; it has {', '.join(there)}.")
+    return {name: np.asarray(frame[name]) for name in names}
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Rows (indices) of a table of any kind; a list of rows becomes an array."""
+    X = np.asarray(X) if isinstance(X, list | tuple) else X
+    return X[rows] if isinstance(X, np.ndarray) else nw.from_native(X, eager_only=True)[rows].to_native()
 
 
 def find_feature(columns: Columns, feature: Any = None) -> str:
@@ -56,7 +63,9 @@ def find_feature(columns: Columns, feature: Any = None) -> str:
         raise UpstairsError(f"feature={feature!r} is no column that the model was fitted on. {hint}")
     (column,) = (column for column in columns.columns if column.name == feature)
     if column.kind in ("time", "duration"):
-        raise UpstairsError(f"Column {feature!r} holds a {column.kind}, and features are drawn along numbers, dates or text only.")
+        raise UpstairsError(
+            f"Column {feature!r} holds a {column.kind}, and features are drawn along numbers, dates or text only."
+        )
     return feature
 
 
@@ -112,7 +121,9 @@ def class_code(meta: Any, label: Any = None) -> int | None:
     classes = getattr(meta, "classes_", None)
     if classes is None:
         if label is not None:
-            raise UpstairsError(f"label={label!r} names a class, but this {type(meta).__name__} predicts numbers: leave it out.")
+            raise UpstairsError(
+                f"label={label!r} names a class, but this {type(meta).__name__} predicts numbers: leave it out."
+            )
         return None
     if label is None:
         return len(classes) - 1

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends
+from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends, percent
 from upstairs.displays.tables import ask, class_code, find_feature, make_grid, read_feature
-from upstairs.errors import UpstairsError
 from upstairs.frames import row_count
 from upstairs.table import read_target
 
@@ -115,7 +114,7 @@ class TaskPredictionDisplay(Display):
         ax.set_xlabel(self.feature)
         ax.set_ylabel(self.target if self.label is None else f"probability that {self.target} is {self.label}")
         if self.label is not None:
-            ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+            percent(ax.yaxis)
 
     def _draw_curves(self, ax, ink):
         if self.lower is not None:

@@ -168,13 +168,17 @@ def _values_of(meta: Any, values: Any, name: str | None) -> tuple[np.ndarray, st
         features = [feature.name for feature in meta.columns_.features]
         kinds = {column.name: column for column in meta.columns_.columns}
         if values not in kinds or kinds[values].kind != "number":
-            raise UpstairsError(f"values={values!r} is no column of numbers of the model; give an array of one value for each task.")
+            raise UpstairsError(
+                f"values={values!r} is no column of numbers of the model; give an array of one value for each task."
+            )
         column = kinds[values]
         z = known.X[:, features.index(values)].astype(float)
         return _mean_by_task(known, column.means[0] + column.sds[0] * z), name or f"mean {values}"
     values = np.asarray(values)
     if values.shape != (known.n_tasks,):
-        raise UpstairsError(f"values has the shape {values.shape}, but the model knows {known.n_tasks} tasks; give one for each.")
+        raise UpstairsError(
+            f"values has the shape {values.shape}, but the model knows {known.n_tasks} tasks; give one for each."
+        )
     return values, name
 
 
