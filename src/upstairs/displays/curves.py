@@ -140,7 +140,7 @@ def _draw_lines(ax: Any, x: np.ndarray, curves: Any, ink: str) -> None:
         ax.plot(own, error, color=colour, linewidth=width, marker="o", markersize=2 * width, zorder=order)
         if curves.error_se is not None:
             se = curves.error_se[i, there]
-            ax.fill_between(own, error - se, error + se, color=colour, alpha=0.1 if grey[i] else 0.2, linewidth=0)
+            ax.fill_between(own, error - se, error + se, color=colour, alpha=0.1 if grey[i] else 0.25, linewidth=0)
         ends.append(End(own[-1], error[-1], curves.learners[i], colour))
     ax.set_ylabel(curves.metric)
     label_ends(ax, ends, ink)

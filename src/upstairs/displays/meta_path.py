@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.displays.style import COLOURS, SMALL, Display
+from upstairs.displays.style import COLOURS, SMALL, Display, powers_of_ten
 from upstairs.errors import UpstairsError
-from upstairs.svm.path import GRID
 
 __all__ = ["MetaPathDisplay"]
 
@@ -59,7 +58,8 @@ class MetaPathDisplay(Display):
         """The path of a fitted MetaSVC or MetaSVR.
 
         λ is that of all tasks, as ``meta.lambda_`` is. Of large data the path itself is that of the tasks that choices were
-        made on (see `meta_path`), and so are its losses and support vectors.
+        made on (see `meta_path`), and so are its losses and support vectors. The point that was taken lies on its line, between
+        two of its dots where a budget wants it there.
 
         Raises
         ------
@@ -69,6 +69,8 @@ class MetaPathDisplay(Display):
         check_is_fitted(meta)
         if not hasattr(meta, "meta_path"):
             raise UpstairsError(f"A {type(meta).__name__} has no path along λ; MetaSVC and MetaSVR have.")
+        from upstairs.svm.path import GRID  # loads numba, which other displays needn't wait for
+
         path, info = meta.meta_path(), meta.info_
         return cls(
             GRID[: len(path.lam)] * info.n_tasks, path.loss, path.norm, path.held_out, path.n_support, chosen=info.lam,
@@ -102,6 +104,7 @@ class MetaPathDisplay(Display):
             values = getattr(self, name)
             one.set_xscale("log")
             one.minorticks_off()
+            powers_of_ten(one.xaxis)
             one.yaxis.set_major_locator(MaxNLocator(5, integer=name == "n_support"))
             one.plot(self.lam, values, color=COLOURS[0], linewidth=2, marker="o", markersize=4)
             if self.chosen:

@@ -25,6 +25,7 @@ __all__ = [
     "label_ends",
     "load_matplotlib",
     "percent",
+    "powers_of_ten",
     "ramp",
     "shots_axis",
     "ticks_at",
@@ -174,11 +175,19 @@ def percent(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
 
 
+def powers_of_ten(axis: Any) -> None:
+    """10⁴ as plain text, which any page can show."""
+    from matplotlib.ticker import FuncFormatter
+
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(raised)))
+
+
 def ramp(n: int) -> list:
-    """n colours in an order: from few to many."""
+    """n colours from few to many: of viridis without its ends, which are too near to black and to white."""
     import matplotlib
 
-    return [matplotlib.colormaps["viridis"](place) for place in np.linspace(0.25, 0.85, n)]
+    return [matplotlib.colormaps["viridis"](place) for place in np.linspace(0.2, 0.9, n)]
 
 
 def label_ends(ax: Any, ends: Sequence[End], ink: str) -> None:

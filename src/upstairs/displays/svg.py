@@ -42,9 +42,9 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=display.size, layout="constrained")
         display.plot(display.make_axes(figure), ink=INK, title=title)
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = _inline(file.getvalue(), description or display.title)
-    return svg.replace(INK, ink).replace(f"font-family: '{FONT}'", f"font-family: {FONTS}")
+    return svg.replace(INK, ink).replace(f"'{FONT}'", FONTS)
 
 
 def _inline(svg: str, description: str) -> str:

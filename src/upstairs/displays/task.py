@@ -6,6 +6,7 @@ import numpy as np
 
 from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends, percent
 from upstairs.displays.tables import ask, class_code, find_feature, make_grid, read_feature
+from upstairs.errors import UpstairsError
 from upstairs.frames import row_count
 from upstairs.table import read_target
 
@@ -13,7 +14,7 @@ __all__ = ["TaskPredictionDisplay"]
 
 MOST_POINTS, FEWEST_POINTS, NEIGHBOURS = 60, 10, 6
 """Of a curve, and rows that are averaged in one of them."""
-ADAPTED, BAND = COLOURS[0], 0.2
+ADAPTED, BAND, OPACITY = COLOURS[0], COLOURS[5], 0.3
 OFFSET, WIDTH = 0.18, 0.12
 """Of what stands beside a category, in distances of categories."""
 
@@ -81,23 +82,27 @@ class TaskPredictionDisplay(Display):
         Raises
         ------
         UpstairsError
-            Where the feature is no column of the model, or the label none of its classes.
+            Where the feature is no column of the model or always missing, or the label none of its classes.
         """
         code, feature = class_code(meta, label), find_feature(meta.columns_, feature)
         model = meta.adapt(X_support, y_support)
         kind, x = read_feature(meta.columns_, X_query, feature)
         _, x_support = read_feature(meta.columns_, X_support, feature)
-        rows: Any = X_query
-        if kind == "number" and len(meta.columns_.names) == 1:
-            x = np.linspace(*_span(np.concatenate([x, x_support])), MOST_POINTS)
+        if not (x == x).any():
+            raise UpstairsError(f"Column {feature!r} has no value in any query row; name another as feature.")
+        rows, alone = X_query, kind == "number" and len(meta.columns_.names) == 1
+        if alone:
+            both = np.concatenate([x, x_support])
+            x = np.linspace(np.nanmin(both), np.nanmax(both), MOST_POINTS)
             rows = _one_column(meta.columns_, x)
         values = [ask(meta, rows, code), ask(model, rows, code)]
         if code is None:
             values += list(np.asarray(model.predict_interval(rows, coverage), float).T)
-        at, values = _along(kind, x, values)
+        if not alone:
+            x, values = _along(kind, x, values)
         known = y_query is not None
         return cls(
-            feature, target or _name_of(meta, y_support), at, *values,
+            feature, target or _name_of(meta, y_support), x, *values,
             x_support=x_support, y_support=_numbers(meta, y_support, X_support, code),
             x_query=read_feature(meta.columns_, X_query, feature)[1] if known else (),
             y_query=_numbers(meta, y_query, X_query, code) if known else (),
@@ -118,7 +123,7 @@ class TaskPredictionDisplay(Display):
 
     def _draw_curves(self, ax, ink):
         if self.lower is not None:
-            ax.fill_between(self.x, self.lower, self.upper, color=ADAPTED, alpha=BAND, linewidth=0)
+            ax.fill_between(self.x, self.lower, self.upper, color=BAND, alpha=OPACITY, linewidth=0)
         self._draw_rows(ax, ink, self.x_query, self.x_support)
         ax.plot(self.x, self.shared, color=GREY, linewidth=1.8, linestyle=(0, (5, 2)), zorder=3)
         ax.plot(self.x, self.adapted, color=ADAPTED, linewidth=2.2, zorder=4)
@@ -131,7 +136,7 @@ class TaskPredictionDisplay(Display):
         place = {level: i for i, level in enumerate(self.x.tolist())}
         at = np.arange(len(place))
         if self.lower is not None:
-            ax.vlines(at + OFFSET, self.lower, self.upper, color=ADAPTED, alpha=2 * BAND, linewidth=6)
+            ax.vlines(at + OFFSET, self.lower, self.upper, color=BAND, alpha=2 * OPACITY, linewidth=6)
         x_query, x_support = (
             np.array([place.get(level, np.nan) for level in x.tolist()], float) - OFFSET + _scatter(len(x))
             for x in (self.x_query, self.x_support)
@@ -178,10 +183,6 @@ def _along(kind: str, x: np.ndarray, values: list[np.ndarray]) -> tuple[np.ndarr
     at = np.bincount(bin_of, (x[order] - first) / unit) / counts
     means = [np.bincount(bin_of, one[order]) / counts for one in values]
     return first + (at.astype("m8[us]") if kind == "date" else at), means
-
-
-def _span(x: np.ndarray) -> tuple[float, float]:
-    return float(np.nanmin(x)), float(np.nanmax(x))
 
 
 def _one_column(columns: Any, x: np.ndarray) -> Any:

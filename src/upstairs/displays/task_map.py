@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from upstairs.adaptation import adapt, predict
-from upstairs.displays.style import COLOURS, FAINT, SMALL, Display
+from upstairs.displays.style import COLOURS, FAINT, SMALL, Display, ramp
 from upstairs.errors import UpstairsError
 from upstairs.target import log_scale
 from upstairs.tasks import Tasks, offsets_of
@@ -116,8 +116,12 @@ def _draw_numbers(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, nam
     numbers = values.astype(float)
     there = numbers[numbers == numbers]
     norm = "log" if len(there) and there.min() > 0 and log_scale(there) is not None else "linear"
-    points = ax.scatter(x, y, s=30, c=numbers, cmap="viridis", norm=norm, linewidth=0)
+    from matplotlib.colors import ListedColormap
+    from matplotlib.ticker import FuncFormatter
+
+    points = ax.scatter(x, y, s=30, c=numbers, cmap=ListedColormap(ramp(256)), norm=norm, linewidth=0)
     bar = ax.figure.colorbar(points, ax=ax, shrink=0.6, aspect=25, pad=0.02)
+    bar.formatter = FuncFormatter(lambda value, _: f"{value:,g}")
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=ink, labelsize=SMALL)
     bar.set_label(name or "", color=ink, size=SMALL)
