@@ -80,24 +80,16 @@ class EffectDisplay(Display):
 
     @property
     def title(self):
-        return f"Effect of {self.feature}, shared by all tasks" + (
-            f" and in {len(self.tasks)} of them" if len(self.tasks) else ""
-        )
+        own = f" and in {len(self.tasks)} of them" if len(self.tasks) else ""
+        return f"Effect of {self.feature}, shared by all tasks{own}"
 
     def _draw(self, ax, ink):
         text = self.x.dtype.kind in "OU"
         x = np.arange(len(self.x)) if text else self.x
         style = {"marker": "o", "linestyle": ""} if text else {}
         for i, one in enumerate(self.tasks):
-            ax.plot(
-                x + (_beside(i, len(self.tasks)) if text else 0),
-                one,
-                color=GREY,
-                linewidth=0.9,
-                markersize=3.5,
-                alpha=0.7,
-                **style,
-            )
+            aside = _beside(i, len(self.tasks)) if text else 0
+            ax.plot(x + aside, one, color=GREY, linewidth=0.9, markersize=3.5, alpha=0.7, **style)
         ax.plot(x, self.shared, color=COLOURS[0], linewidth=2.6, markersize=9, zorder=4, **style)
         if text:
             ax.set_xticks(x, self.x.tolist())

@@ -114,6 +114,10 @@ class TaskPredictionDisplay(Display):
         rows = "row" if len(self.y_support) == 1 else "rows"
         return f"One task before and after {len(self.y_support)} of its {rows}"
 
+    @property
+    def _interval(self):
+        return "interval" if self.coverage is None else f"{100 * self.coverage:g} % interval"
+
     def _draw(self, ax, ink):
         (self._draw_levels if self.x.dtype.kind in "OU" else self._draw_curves)(ax, ink)
         ax.set_xlabel(self.feature)
@@ -123,7 +127,7 @@ class TaskPredictionDisplay(Display):
 
     def _draw_curves(self, ax, ink):
         if self.lower is not None:
-            ax.fill_between(self.x, self.lower, self.upper, color=BAND, alpha=OPACITY, linewidth=0)
+            ax.fill_between(self.x, self.lower, self.upper, color=BAND, alpha=OPACITY, linewidth=0, label=self._interval)
         self._draw_rows(ax, ink, self.x_query, self.x_support)
         ax.plot(self.x, self.shared, color=GREY, linewidth=1.8, linestyle=(0, (5, 2)), zorder=3)
         ax.plot(self.x, self.adapted, color=ADAPTED, linewidth=2.2, zorder=4)
@@ -136,7 +140,7 @@ class TaskPredictionDisplay(Display):
         place = {level: i for i, level in enumerate(self.x.tolist())}
         at = np.arange(len(place))
         if self.lower is not None:
-            ax.vlines(at + OFFSET, self.lower, self.upper, color=BAND, alpha=2 * OPACITY, linewidth=6)
+            ax.vlines(at + OFFSET, self.lower, self.upper, color=BAND, alpha=2 * OPACITY, linewidth=6, label=self._interval)
         x_query, x_support = (
             np.array([place.get(level, np.nan) for level in x.tolist()], float) - OFFSET + _scatter(len(x))
             for x in (self.x_query, self.x_support)
@@ -158,9 +162,6 @@ class TaskPredictionDisplay(Display):
 
     def _legend(self, ax, ink):
         handles, names = ax.get_legend_handles_labels()
-        if self.lower is not None:
-            handles.append(ax.collections[0])
-            names.append("interval" if self.coverage is None else f"{100 * self.coverage:g} % interval")
         ax.legend(
             handles, names, loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=len(names), frameon=False, labelcolor=ink,
             fontsize=9, handletextpad=0.4, columnspacing=1.2, borderaxespad=0,
