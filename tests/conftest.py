@@ -30,6 +30,15 @@ def saved(meta, tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def closed_figures():
+    """Figures are drawn into memory, and none outlives its test."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
 def make_table(kind: str, columns: dict):
     if kind == "ndarray":
         arrays = [np.asarray(values) for values in columns.values()]

@@ -228,6 +228,17 @@ def test_info(tmp_path):
     found = json.loads(out)
     assert (found["task"], found["target"], found["known_tasks"], found["format"]) == ("store", "sales", 24, 1)
     assert [column["name"] for column in found["columns"]] == ["price", "kind"]
+    assert found["rests_on"] is None
+
+
+def test_info_of_a_support_vector_machine_says_what_it_rests_on(tmp_path):
+    model = fit_model(tmp_path, "svm")
+    info = upstairs.load(model).info_
+    _, out, _ = run("info", model)
+    assert str(info).lower().rstrip(".") in out
+    _, out, _ = run("info", model, "--json")
+    rests = json.loads(out)["rests_on"]
+    assert rests == {"rows": info.n_support, "of_rows": 288, "tasks": info.n_support_tasks, "of_tasks": 24}
 
 
 def test_a_warning_of_the_library_is_a_note(tmp_path, monkeypatch):

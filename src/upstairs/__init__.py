@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upstairs import displays
     from upstairs.errors import UpstairsError, UpstairsWarning
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
@@ -25,6 +26,7 @@ __all__ = [
     "UpstairsError",
     "UpstairsWarning",
     "__version__",
+    "displays",
     "load",
     "save",
 ]
@@ -38,6 +40,7 @@ _ROOMS = {
     "MetaSVR": "upstairs.svm.estimator",
     "UpstairsError": "upstairs.errors",
     "UpstairsWarning": "upstairs.errors",
+    "displays": "upstairs.displays",
     "load": "upstairs.persistence",
     "save": "upstairs.persistence",
 }
@@ -46,7 +49,8 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'upstairs' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    room = importlib.import_module(_ROOMS[name])
+    value = globals()[name] = room if room.__name__ == f"upstairs.{name}" else getattr(room, name)
     return value
 
 

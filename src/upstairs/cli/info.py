@@ -31,6 +31,7 @@ def info(
         "known_tasks": manifest["known"]["fields"]["ids"]["shape"][0],
         "params": manifest["params"],
         "columns": [{"name": column["name"], "holds": column["kind"]} for column in manifest["columns"]["columns"]],
+        "rests_on": _rests_on(manifest["info"]["fields"]),
         "upstairs": manifest["upstairs"],
         "format": manifest["format"],
         "bytes": model.stat().st_size,
@@ -42,6 +43,12 @@ def info(
 
 
 command = info
+
+
+def _rests_on(info: dict) -> dict | None:
+    """Support vectors of the meta-space and their tasks; None for learners that have none."""
+    names = {"rows": "n_support", "of_rows": "n_rows", "tasks": "n_support_tasks", "of_tasks": "n_tasks"}
+    return {name: info[field] for name, field in names.items()} if "n_support" in info else None
 
 
 def _table(findings: dict) -> Table:
@@ -60,6 +67,11 @@ def _table(findings: dict) -> Table:
             for kind, count in holding.items()
         ),
     }
+    if rests := findings["rests_on"]:
+        told["support vectors"] = (
+            f"the meta-model rests on {rests['rows']:,} of {rests['of_rows']:,} rows, "
+            f"from {rests['tasks']:,} of {rests['of_tasks']:,} tasks"
+        )
     for name, value in told.items():
         table.add_row(name, escape(value))
     return table

@@ -57,6 +57,14 @@ class MetaMachine(MetaEstimator):
         check_is_fitted(self)
         return self.info_.path
 
+    def explain(self, X):
+        """Explain the zero-shot margin of each row of X (see `Explanation`): what θ makes of its columns.
+
+        θ itself is made of rows, ``support_``, of the tasks ``support_tasks_``. ``print(meta.info_)`` says of how many: "The
+        meta-model rests on 214 of 12,031 rows, from 37 of 96 tasks."
+        """
+        return super().explain(X)
+
     @property
     def support_(self) -> np.ndarray:
         """Rows of fit that θ is made of, int64 [m]: the support vectors of the meta-space."""
