@@ -29,6 +29,7 @@ __all__ = [
     "kind_of",
     "level_name",
     "listed",
+    "make_table",
     "open_table",
     "plain",
     "read_vector",
@@ -78,6 +79,15 @@ def answer(X: Any, values: np.ndarray, names: str | Sequence[str] | None = None)
         return engine.DataFrame(columns) if kind.is_polars() else engine.table(columns)
     plain = values.tolist() if values.dtype == object else values  # polars would keep an object array's text as objects
     return engine.Series(names, plain) if kind.is_polars() else engine.array(plain)
+
+
+def make_table(X: Any, columns: Mapping[str, list]) -> Any:
+    """A new table of the kind that X is (pandas, polars, Arrow), else a dict of arrays."""
+    frame = nw.from_native(X, allow_series=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame | nw.Series):
+        return {name: _column(values) for name, values in columns.items()}
+    engine = frame.implementation.to_native_namespace()
+    return engine.table(dict(columns)) if frame.implementation.is_pyarrow() else engine.DataFrame(dict(columns))
 
 
 def row_count(X: Any) -> int:
@@ -300,3 +310,12 @@ def listed(names: Sequence[str]) -> str:
 
 def shown(value: Any) -> str:
     return reprlib.repr(value) if isinstance(value, str) else str(value)
+
+
+def _column(values: list) -> np.ndarray:
+    """Lists in it stay lists."""
+    if any(isinstance(value, list) for value in values):
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.array(values)
