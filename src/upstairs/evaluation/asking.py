@@ -52,7 +52,14 @@ def take_rows(X: Any, rows: np.ndarray) -> Any:
 
 
 def ask_by_shots(
-    meta: Any, rows: Rows, metric: Metric, naive: np.ndarray, shots: Sequence[int], task: np.ndarray, rank: np.ndarray, held: np.ndarray
+    meta: Any,
+    rows: Rows,
+    metric: Metric,
+    naive: np.ndarray,
+    shots: Sequence[int],
+    task: np.ndarray,
+    rank: np.ndarray,
+    held: np.ndarray,
 ) -> tuple[TaskLosses, list[float]]:
     """Losses of a fitted meta-learner on unseen tasks.
 
@@ -94,8 +101,10 @@ def ask_by_shots(
         loss = metric.rows(asked.truth(able), prediction)
         n, at = len(query), code[np.concatenate([query, shown])]
         queried = asked.take(np.arange(n))
-        more = _intervals(model, queried, groups, at[:n], len(tasks)) if able is None else _reliability(
-            prediction[:n], queried.truth(able), at[:n], len(tasks)
+        more = (
+            _intervals(model, queried, groups, at[:n], len(tasks))
+            if able is None
+            else _reliability(prediction[:n], queried.truth(able), at[:n], len(tasks))
         )
         zero = np.zeros(len(tasks), int)
         parts.append(

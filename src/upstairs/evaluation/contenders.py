@@ -64,7 +64,9 @@ def find_contenders(meta: Any, baselines: bool | Sequence[str], prefit: bool, ra
         if name not in own:
             beside[name] = baseline(random_state=random_state)
         elif type(own[name]) is not baseline:
-            raise UpstairsError(f"{name!r} is the name of a baseline, and of one of your meta-learners; name yours differently.")
+            raise UpstairsError(
+                f"{name!r} is the name of a baseline, and of one of your meta-learners; name yours differently."
+            )
     return Contenders({**own, **beside}, len(own), classes)
 
 
@@ -97,11 +99,13 @@ def _check(name: str, meta: Any, prefit: bool) -> None:
         raise UpstairsError(f"{name!r} is a class; pass an object of it, as {meta.__name__}().")
     if not hasattr(meta, "adapt_tasks"):
         raise UpstairsError(
-            f"{name!r} is a {type(meta).__name__}, which has no adapt_tasks: evaluate compares meta-learners. Any other estimator "
-            "can be cross-validated with SupportQuerySplit."
+            f"{name!r} is a {type(meta).__name__}, which has no adapt_tasks: evaluate compares meta-learners. Any other "
+            "estimator can be cross-validated with SupportQuerySplit."
         )
     if prefit:
         try:
             check_is_fitted(meta)
         except NotFittedError:
-            raise UpstairsError(f'{name!r} is not fitted, which cv="prefit" asks for. Call fit, or leave cv to folds.') from None
+            raise UpstairsError(
+                f'{name!r} is not fitted, which cv="prefit" asks for. Call fit, or leave cv to folds.'
+            ) from None

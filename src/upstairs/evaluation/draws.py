@@ -1,10 +1,11 @@
 """Which rows of a task are support and which are query, drawn once for all learners and folds.
 
 The rows of a task are put in order: at random, or in time. The first half may be support, the second half is query (at most 200
-rows), the same for every number of shots. Supports are nested. At random, s shots are the first s of their half; in time they are
-the s rows right before the query, so that no query ever precedes a support row. A task of 8 rows gives at most 4.
+rows), the same for every number of shots. Supports are nested. At random, s shots are the first s of their half; in time they
+are the s rows right before the query, so that no query ever precedes a support row. A task of 8 rows gives at most 4.
 
-The last fifth of each task's rows, all of them query, are the rows on which a known task is compared with itself as an unseen one.
+The last fifth of each task's rows, all of them query, are the rows on which a known task is compared with itself as
+an unseen one.
 """
 
 from typing import Any, NamedTuple

@@ -43,8 +43,8 @@ def make_folds(cv: Any, y: np.ndarray, draw: Draw, seed: int) -> list[Fold]:
         return [Fold(every[:0], every[:0], every)]
     if n_tasks < 3:
         raise UpstairsError(
-            f"There {'are' if n_tasks > 1 else 'is'} {n_tasks} task{'s' * (n_tasks > 1)}, too few to hold some out: it takes at "
-            "least two to learn from and one that is unseen."
+            f"There {'are' if n_tasks > 1 else 'is'} {n_tasks} task{'s' * (n_tasks > 1)}, too few to hold some out: it takes "
+            "at least two to learn from and one that is unseen."
         )
     if isinstance(cv, int | np.integer):
         if not 2 <= cv <= n_tasks:
@@ -57,8 +57,8 @@ def make_folds(cv: Any, y: np.ndarray, draw: Draw, seed: int) -> list[Fold]:
     for train, test in splits:
         if len(both := np.intersect1d(draw.task[train], draw.task[test])):
             raise UpstairsError(
-                f"cv leaves rows of task {draw.ids[both[0]]!r} in meta-train while others of it are to be unseen. Use a splitter "
-                "over groups, as GroupKFold."
+                f"cv leaves rows of task {draw.ids[both[0]]!r} in meta-train while others of it are to be unseen. Use a "
+                "splitter over groups, as GroupKFold."
             )
     rng = np.random.default_rng(seed)
     return [

@@ -1,9 +1,9 @@
 """Columns that give the task or the target away, found before anything is fitted.
 
     names the task       text, or whole numbers given in a row, each value of which stands in one task only
-    knows the target     a column of numbers that goes with the target nearly exactly, or from whose values the class can be read
-    knows the task mean  a column that is constant within tasks and comes closer to the tasks' mean targets than their noise lets
-                         any honest column come: with s² the variance within tasks and n_t rows in task t, the squares that a
+    knows the target     a column of numbers that goes with the target nearly exactly, or whose values tell the class
+    knows the task mean  a column that is constant within tasks and comes closer to the tasks' mean targets than their noise
+                         lets any honest column come: with s² the variance within tasks and n_t rows in task t, the squares that a
                          line leaves, Σ n_t r_t² / s², would be χ² with T − 2 degrees of freedom even for the truest column; far
                          fewer are a sign that the column was computed from the target
 
@@ -48,15 +48,17 @@ def find_leaks(X: Any, y: np.ndarray, draw: Draw, classes: bool) -> list[str]:
             codes = np.where(np.isnan(numbers), -1, codes)
         if _names_the_task(codes, values, numbers, draw):
             leaks.append(
-                f"Column {name!r} names the task: a value of it stands in one task only. On an unseen task it says nothing; leave "
-                "it out."
+                f"Column {name!r} names the task: a value of it stands in one task only. On an unseen task it says nothing; "
+                "leave it out."
             )
         elif _is_the_target(codes, numbers, target, y, classes):
-            leaks.append(f"Column {name!r} gives the target away: one can be read off the other. Leave it out if it comes later.")
+            leaks.append(
+                f"Column {name!r} gives the target away: one can be read off the other. Leave it out if it comes later."
+            )
         elif numbers is not None and _knows_the_means(numbers, target, draw):
             leaks.append(
-                f"Column {name!r}, constant within tasks, comes closer to their mean target than noise allows, as if it had been "
-                "computed from it. Leave it out, or compute it from other rows."
+                f"Column {name!r}, constant within tasks, comes closer to their mean target than noise allows, as if it had "
+                "been computed from it. Leave it out, or compute it from other rows."
             )
     return leaks
 

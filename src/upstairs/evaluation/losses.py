@@ -1,7 +1,7 @@
 """The one table that everything is told from: losses summed by learner, number of shots, fold and unseen task.
 
-A second, smaller one holds what the same learners make of rows of tasks that they know. Both are NamedTuples of columns, as long
-as there are such rows; `by` cuts them into groups.
+A second, smaller one holds what the same learners make of rows of tasks that they know. Both are NamedTuples of columns, as
+long as there are such rows; `by` cuts them into groups.
 """
 
 from collections.abc import Iterator, Sequence

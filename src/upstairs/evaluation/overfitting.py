@@ -1,9 +1,9 @@
 """Both kinds of overfitting: within a task, support against query; across tasks, known against unseen ones.
 
-    support_error   on the very rows that the meta-learner was adapted to
-    query_error     on other rows of the same unseen tasks
-    known_error     on held-out rows of tasks that were learned from (all of whose other rows help)
-    unseen_error    on the same rows while their tasks were unseen, after so many shots
+support_error   on the very rows that the meta-learner was adapted to
+query_error     on other rows of the same unseen tasks
+known_error     on held-out rows of tasks that were learned from (all of whose other rows help)
+unseen_error    on the same rows while their tasks were unseen, after so many shots
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""`evaluate`: every learner fitted once a fold on the meta-train tasks, adapted to the unseen ones, and asked about their queries.
+"""`evaluate`: every learner fitted once a fold on meta-train tasks, adapted to the unseen ones, and asked about their queries.
 
-It reads what the user gave, draws rows and folds (`draws`, `folds`), fits and asks (`rounds`, `asking`), and hands the losses to
-an `Evaluation`, which tells everything else from them.
+It reads what the user gave, draws rows and folds (`draws`, `folds`), fits and asks (`rounds`, `asking`), and hands the losses
+to an `Evaluation`, which tells everything else from them.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,8 +61,8 @@ def evaluate(
         Numbers of support rows. A task shows at most half of its rows; numbers of the default that no task can give are left
         out, any other such number is an error.
     cv : int, splitter over groups or "prefit", default=5
-        Folds of tasks (`sklearn.model_selection.GroupKFold`, shuffled). "prefit": the meta-learners are fitted, and no task of X
-        is one that they know; there are no baselines then but those among them.
+        Folds of tasks (`sklearn.model_selection.GroupKFold`, shuffled). "prefit": the meta-learners are fitted, and no task of
+        X is one that they know; there are no baselines then but those among them.
     order : str or array-like [n], optional
         Column of X, or times: the support is then right before the query in time; else both are drawn at random. The meta-train
         tasks are learned from whole.

@@ -59,8 +59,8 @@ class Evaluation:
     Attributes
     ----------
     scores : table
-        ``learner, shots, fold, n_tasks, n_rows, error, error_se, relative_error``; for numbers ``crps, coverage, width`` (of the
-        90 % interval), for classes ``accuracy``, each with its ``_se``; ``fit_seconds, adapt_seconds``. The relative error is
+        ``learner, shots, fold, n_tasks, n_rows, error, error_se, relative_error``; for numbers ``crps, coverage, width`` (of
+        the 90 % interval), for classes ``accuracy``, each with its ``_se``; ``fit_seconds, adapt_seconds``. The relative error is
         the loss over that of the mean (or the frequencies) of meta-train: for rmse the normalised mean squared error.
     tasks : table
         ``learner, shots, fold, task, n_rows, error``: the error on each unseen task.
@@ -69,7 +69,7 @@ class Evaluation:
         predicted, observed, observed_se, n_rows``, by bin of the predicted probability.
     overfitting : table
         ``learner, shots, support_error, query_error, known_error, unseen_error`` and their ``_se``: within tasks, the rows that
-        were adapted to beside others; across tasks, the same rows with their task known (from all of its other rows) and unseen.
+        were adapted to beside others; across tasks, the same rows with their task known (from its other rows) and unseen.
     warnings : list of str
         What makes all this less than it seems: columns that give task or target away, few tasks, few rows.
     learners : list of str
@@ -211,18 +211,20 @@ class Evaluation:
         said = "".join(f"<li>{html.escape(text)}</li>" for text in self.sentences())
         odd = "".join(f"<li><strong>Warning:</strong> {html.escape(text)}</li>" for text in self.warnings)
         caption = html.escape(self._title())
-        return (
-            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{said}{odd}</ul>"
-        )
+        table = f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        return f"<table>{table}</table><ul>{said}{odd}</ul>"
 
     def _title(self) -> str:
         many, folds = self._asked.noun.many, f"{self.n_folds} folds" if self.n_folds > 1 else "one split"
-        return f"{self.metric.capitalize()} on {len(self._findings.ids)} unseen {many} in {folds} (± standard error over {many})"
+        return (
+            f"{self.metric.capitalize()} on {len(self._findings.ids)} unseen {many} in {folds} (± standard error over {many})"
+        )
 
     def _cells(self) -> list[list[str]]:
         errors, se = self.errors(), self.errors("error_se")
         return [
-            [name, *(f"{number(e)} ± {number(s)}" for e, s in zip(errors[name], se[name], strict=True))] for name in self.learners
+            [name, *(f"{number(e)} ± {number(s, 2)}" for e, s in zip(errors[name], se[name], strict=True))]
+            for name in self.learners
         ]
 
     @cached_property

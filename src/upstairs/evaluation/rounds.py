@@ -1,4 +1,4 @@
-"""One round: a meta-learner is fitted on a fold's meta-train tasks and asked about its unseen and known ones; and all rounds."""
+"""One round: a learner is fitted on a fold's meta-train tasks and asked about its unseen and known ones; and all rounds."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -71,9 +71,7 @@ def _ask(question: Question, meta: Any, fold: Fold) -> tuple[TaskLosses, KnownLo
     seconds = time.perf_counter() - start
     asked = fold.unseen[draw.query[fold.unseen] | (draw.rank[fold.unseen] < max(shots))]
     rank = np.where(draw.query[asked], -1, draw.rank[asked])
-    losses, adapt_seconds = ask_by_shots(
-        meta, rows.take(asked), metric, naive, shots, draw.task[asked], rank, draw.held[asked]
-    )
+    losses, adapt_seconds = ask_by_shots(meta, rows.take(asked), metric, naive, shots, draw.task[asked], rank, draw.held[asked])
     known = KnownLosses(*(np.zeros(0, int),) * 4, np.zeros(0))
     if len(fold.known):
         known = ask_about_known(meta, rows.take(fold.known), metric, draw.task[fold.known])

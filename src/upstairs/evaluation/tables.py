@@ -1,4 +1,4 @@
-"""The tables of an evaluation as columns: by fold, over all folds, by task, and calibration. A table is a dict of equal lists."""
+"""The tables of an evaluation: by fold, over all folds, by task, and calibration. A table is a dict of equally long lists."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -21,8 +21,8 @@ def negative_transfer(findings: Findings) -> dict[str, list]:
     """By learner and shots of 1 and more: the share of unseen tasks, and which they are, the worst first."""
     if OWN not in findings.learners:
         raise UpstairsError(
-            f"Negative transfer is told by the baseline {OWN!r}, which wasn't evaluated; leave baselines=True, or pass it among "
-            "the meta-learners."
+            f"Negative transfer is told by the baseline {OWN!r}, which wasn't evaluated; leave baselines=True, or pass it "
+            "among the meta-learners."
         )
     own = findings.learners.index(OWN)
     parts = {at: part for at, part in by(findings.losses, "shots", "learner") if at[0] > 0}

@@ -12,7 +12,7 @@ __all__ = ["rows_needed", "value_curve"]
 
 
 def value_curve(findings: Findings) -> dict[str, list]:
-    """By learner and shots: the error, and the share of what the most shots gain over the fewest; NaN where they gain nothing."""
+    """By learner and shots: the error, and the share of what the most shots gain over the fewest; NaN where that is nothing."""
     table = summary(findings)
     learners, shots, error = table["learner"], table["shots"], np.array(table["error"])
     share = np.full(len(error), np.nan)

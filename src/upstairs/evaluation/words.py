@@ -36,11 +36,11 @@ def noun_of(name: str | None) -> Noun:
     return Noun(words, words + ("es" if words.lower().endswith(("s", "x", "ch", "sh")) else "s"))
 
 
-def number(value: float) -> str:
-    """Three digits, and no exponent where it can be helped."""
+def number(value: float, digits: int = 3) -> str:
+    """So many digits, and no exponent where it can be helped."""
     if not np.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
 
 
 def sentences(findings: Findings, n_own: int, noun: Noun, curve: dict[str, list] | None) -> list[str]:
@@ -87,9 +87,8 @@ def _beside_baselines(findings: Findings, n_own: int, learner: int, parts: dict,
     most = findings.shots[-1]
     own = parts[learner, most]
     error, se = mean_error(findings.metric, own.loss, own.n_rows, own.task)
-    text = (
-        f"{_after(most)} the {findings.metric.words} on unseen {noun.many} is {number(error)}"
-        + (f" (± {number(se)})" if np.isfinite(se) else "")
+    text = f"{_after(most)} the {findings.metric.words} on unseen {noun.many} is {number(error)}" + (
+        f" (± {number(se, 2)})" if np.isfinite(se) else ""
     )
     others = {b: _error(findings, parts[b, most]) for b in range(n_own, len(findings.learners))}
     if not others:
@@ -112,23 +111,20 @@ def _unseen_beside_known(findings: Findings, learner: int, parts: dict, noun: No
         now, _ = mean_error(findings.metric, held.held_loss, held.n_held, held.task)
         if not before > 0:
             return ""
-        told.append(f"{_percent(abs(now / before - 1))} {'worse' if now > before else 'better'} {_after(shots)}")
-    return f"unseen {noun.many} are predicted {' and '.join(told)} than known ones."
+        told.append(f"{_compared(now / before)} than known ones {_after(shots)}")
+    return f"unseen {noun.many} are predicted {', and '.join(told)}."
 
 
 def _more_tasks(findings: Findings, name: str, curve: dict[str, list] | None, noun: Noun) -> str:
     if not curve:
         return ""
-    most = findings.shots[-1]
-    points = [
-        (n, error)
-        for learner, n, shots, error in zip(*(curve[c] for c in ("learner", "n_tasks", "shots", "error")), strict=True)
-        if learner == name and shots == most
-    ]
-    if not points:
-        return ""
-    gain = gain_of_doubling(*zip(*points, strict=True))
-    return f"twice as many {noun.many} would bring about {_percent(gain)} {_after(most)}."
+    rows = list(zip(*(curve[column] for column in ("learner", "shots", "n_tasks", "error")), strict=True))
+    told = []
+    for shots in dict.fromkeys((findings.shots[0], findings.shots[-1])):
+        points = [(n, error) for learner, s, n, error in rows if learner == name and s == shots]
+        gain = gain_of_doubling(*zip(*points, strict=True))
+        told.append(f"{f'about {_percent(gain)}' if gain >= 0.005 else 'next to nothing'} {_after(shots)}")
+    return f"twice as many {noun.many} would bring {' and '.join(told)}."
 
 
 def _rows_needed(findings: Findings, name: str, noun: Noun) -> str:
@@ -155,7 +151,10 @@ def _query_beside_support(findings: Findings, learner: int, parts: dict, noun: N
         return ""
     change = support / query - 1
     side = "lower" if change < 0 else "higher"
-    return f"on the {_rows(shots)} that it was adapted to, the error is {_percent(abs(change))} {side} than on others of the same {noun.one}."
+    return (
+        f"on the {_rows(shots)} that it was adapted to, the error is {_percent(abs(change))} {side} than on others of the same "
+        f"{noun.one}."
+    )
 
 
 def _intervals(findings: Findings, learner: int, parts: dict, noun: Noun) -> str:
@@ -167,7 +166,7 @@ def _intervals(findings: Findings, learner: int, parts: dict, noun: Noun) -> str
         part = parts[learner, shots]
         mean, se = mean_over_tasks(part.covered[:, inside], part.n_rows, part.task)
         told.append(f"{_percent(float(mean))} (± {100 * float(se):.1f}) {_after(shots)}")
-    return f"90 % intervals cover {' and '.join(told)} of the rows of unseen {noun.many}."
+    return f"of the values of unseen {noun.many}, 90 % intervals hold {' and '.join(told)}."
 
 
 def _harm(findings: Findings, name: str, noun: Noun) -> str:
@@ -181,6 +180,12 @@ def _harm(findings: Findings, name: str, noun: Noun) -> str:
         f"for {_percent(table['share'][at])} of the unseen {noun.many} a model of their own {_rows(table['shots'][at])} alone "
         "would have been better."
     )
+
+
+def _compared(ratio: float) -> str:
+    if ratio >= 2:
+        return f"{ratio:.1f} times worse"
+    return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'}"
 
 
 def _error(findings: Findings, part: TaskLosses) -> float:
