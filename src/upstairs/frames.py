@@ -35,6 +35,7 @@ __all__ = [
     "read_vector",
     "row_count",
     "shown",
+    "vector_name",
     "wall_clock",
 ]
 
@@ -212,6 +213,13 @@ def read_vector(values: Any, n_rows: int, name: str) -> tuple[np.ndarray, np.nda
     if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
         array = array.cast("float64")
     return array.to_numpy(zero_copy_only=False), missing
+
+
+def vector_name(values: Any) -> str | None:
+    """The name of a Series or of a table's only column; None for what has none."""
+    frame = nw.from_native(values, allow_series=True, pass_through=True)
+    name = frame.columns[0] if isinstance(frame, nw.DataFrame) and frame.columns else getattr(frame, "name", None)
+    return str(name) if isinstance(frame, nw.DataFrame | nw.Series) and name not in (None, "") else None
 
 
 def open_vector(values: Any, name: str) -> Frame | Array:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from upstairs.errors import UpstairsError
-from upstairs.frames import open_table, read_vector
+from upstairs.frames import open_table, read_vector, vector_name
 from upstairs.tasks import group_rows
 
 __all__ = ["SHOTS", "Draw", "check_shots", "draw_rows", "read_order"]
@@ -45,6 +45,10 @@ class Draw(NamedTuple):
     rank: np.ndarray
     query: np.ndarray
     held: np.ndarray
+
+    def name(self, task: int) -> object:
+        """A task's name, as messages show it."""
+        return self.ids[task : task + 1].tolist()[0]
 
     def support(self, shots: int) -> np.ndarray:
         """Whether each row is support at this number of shots, bool [n]."""
@@ -81,7 +85,7 @@ def check_shots(shots: Any, draw: Draw) -> tuple[tuple[int, ...], list[int]]:
     too_many = [s for s in numbers if s > sizes.max() // 2]
     if too_many and tuple(numbers) != SHOTS:
         raise UpstairsError(
-            f"shots={too_many[0]} is more than any task can give: the largest, {draw.ids[sizes.argmax()]!r}, has "
+            f"shots={too_many[0]} is more than any task can give: the largest, {draw.name(int(sizes.argmax()))!r}, has "
             f"{sizes.max()} rows, half of which may be support. Ask for at most {sizes.max() // 2}."
         )
     return tuple(s for s in numbers if s not in too_many), too_many
@@ -97,12 +101,15 @@ def read_order(order: Any, X: Any, groups: np.ndarray) -> np.ndarray | None:
     """
     if order is None:
         return None
-    table, name = open_table(X), "order"
+    name = "order"
     if isinstance(order, str):
+        table = open_table(X)
         if order not in table.names:
             raise UpstairsError(f"order={order!r} is no column of X; its columns are {', '.join(map(repr, table.names))}.")
         name = f"Column {order!r}"
         order = pa.table({order: table.column(table.names.index(order))})
+    elif vector_name(order):
+        name = f"Column {vector_name(order)!r}"
     times, missing = read_vector(order, len(groups), name)
     if missing.any():
         raise UpstairsError(
@@ -110,15 +117,18 @@ def read_order(order: Any, X: Any, groups: np.ndarray) -> np.ndarray | None:
             "order of support and query needs a time for every row. Drop these rows."
         )
     if times.dtype.kind not in "biufM":
-        raise UpstairsError(f"{name} holds {times[0]!r} in row 0, but must hold numbers or dates, which can be put in order.")
+        raise UpstairsError(
+            f"{name} holds {times[:1].tolist()[0]!r} in row 0, but must hold numbers or dates, which can be put in order."
+        )
     moments, code = np.unique(times, return_inverse=True)
     _, task = np.unique(groups, return_inverse=True)
     together = task * len(moments) + code
     _, first, count = np.unique(together, return_index=True, return_counts=True)
     if (count > 1).any():
         row = first[count > 1].min()
+        own = groups[row : row + 1].tolist()[0]
         raise UpstairsError(
-            f"{name} holds {moments[code[row]]} more than once in task {groups[row]!r}, so that which row came first can't be "
-            "told. Give every row of a task its own time, or leave order out."
+            f"{name} holds {moments[code[row]]} more than once in task {own!r}, so that which row came first can't be told. "
+            "Give every row of a task its own time, or leave order out."
         )
     return code

@@ -5,6 +5,7 @@ are held out of it: in each fold the last fifth of the rows of those tasks that 
 is 5 % of the rows, every task is looked at once as known and once as unseen, and on the same rows.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,13 +52,15 @@ def make_folds(cv: Any, y: np.ndarray, draw: Draw, seed: int) -> list[Fold]:
             raise UpstairsError(f"cv={cv} asks for {cv} folds of {n_tasks} tasks; it must be from 2 to {n_tasks}.")
         cv = GroupKFold(int(cv), shuffle=True, random_state=seed)
     try:
-        splits = list(check_cv(cv).split(np.zeros((len(y), 1)), y, draw.task))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a splitter that ignores groups: the next check finds it out
+            splits = list(check_cv(cv).split(np.zeros((len(y), 1)), y, draw.task))
     except ValueError as error:
         raise UpstairsError(f"cv can't split these rows: {error}") from None
     for train, test in splits:
         if len(both := np.intersect1d(draw.task[train], draw.task[test])):
             raise UpstairsError(
-                f"cv leaves rows of task {draw.ids[both[0]]!r} in meta-train while others of it are to be unseen. Use a "
+                f"cv leaves rows of task {draw.name(both[0])!r} in meta-train while others of it are to be unseen. Use a "
                 "splitter over groups, as GroupKFold."
             )
     rng = np.random.default_rng(seed)

@@ -2,10 +2,10 @@
 
     names the task       text, or whole numbers given in a row, each value of which stands in one task only
     knows the target     a column of numbers that goes with the target nearly exactly, or whose values tell the class
-    knows the task mean  a column that is constant within tasks and comes closer to the tasks' mean targets than their noise
-                         lets any honest column come: with s² the variance within tasks and n_t rows in task t, the squares that a
-                         line leaves, Σ n_t r_t² / s², would be χ² with T − 2 degrees of freedom even for the truest column; far
-                         fewer are a sign that the column was computed from the target
+    knows the task mean  a column, constant within tasks, that comes closer to the tasks' mean targets than their noise lets any
+                         honest one come: with s² the variance within tasks and n_t rows in task t, the squares that a line
+                         leaves, Σ n_t r_t² / s², would be χ² with T − 2 degrees of freedom for the truest column; far fewer are
+                         a sign that it was computed from the target
 
 What describes a task honestly (its size, its place, a measurement of it) is none of these.
 """

@@ -1,8 +1,8 @@
 """Losses of predictions, and their means with a standard error over tasks: pure functions of numbers.
 
 A metric gives every row a loss; what is shown is the mean over all rows of all tasks, or its root. Rows of one task err
-together, so the standard error takes tasks, not rows, as what was drawn: with losses L_t summed over the n_t rows of task t, the mean is
-the ratio R = Σ L_t / Σ n_t and
+together, so the standard error takes tasks, not rows, as what was drawn: with losses L_t summed over the n_t rows of task t,
+the mean is the ratio R = Σ L_t / Σ n_t and
 
     se(R)² = T/(T − 1) Σ_t (L_t − R n_t)² / (Σ n_t)²        (Cochran 1977, equation 6.13)
     se(√R) = se(R) / (2 √R)                                  (delta method)

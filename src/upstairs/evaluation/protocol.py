@@ -7,10 +7,10 @@ to an `Evaluation`, which tells everything else from them.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
+from upstairs.adaptation import locate
 from upstairs.errors import UpstairsError
 from upstairs.evaluation.asking import Rows
 from upstairs.evaluation.contenders import find_contenders
@@ -21,7 +21,7 @@ from upstairs.evaluation.metrics import find_metric
 from upstairs.evaluation.result import Asked, Evaluation
 from upstairs.evaluation.rounds import Question, ask_all
 from upstairs.evaluation.words import noun_of
-from upstairs.frames import row_count
+from upstairs.frames import row_count, vector_name
 from upstairs.table import read_groups, read_target
 from upstairs.target import check_labels, check_numbers
 
@@ -123,7 +123,7 @@ def evaluate(
     question = Question(rows, metric, draw, shots)
     findings = ask_all(question, contenders.metas, folds, n_jobs, progress)
     own = dict(list(contenders.metas.items())[: contenders.n_own])
-    noun = noun_of(_name_of(groups))
+    noun = noun_of(vector_name(groups))
     return Evaluation(findings, Asked(question, own, folds, left_out, leaks, noun, n_jobs, seed))
 
 
@@ -139,17 +139,9 @@ def _read(X: Any, y: Any, groups: Any, classes: bool) -> Rows:
 
 def _check_unseen(metas: dict[str, Any], draw: Draw) -> None:
     for name, meta in metas.items():
-        known = np.isin(draw.ids, meta.known_.ids)
+        known = locate(meta.known_.ids, draw.ids) >= 0
         if known.any():
             raise UpstairsError(
-                f"{name!r} knows {known.sum()} of the {len(known)} tasks in groups from its fit, as {draw.ids[known][0]!r}, so "
-                "they are not unseen. Pass rows of other tasks, or leave cv to folds."
+                f"{name!r} knows {known.sum()} of the {len(known)} tasks in groups from its fit, as "
+                f"{draw.name(int(known.argmax()))!r}, so they are not unseen. Pass rows of other tasks, or leave cv to folds."
             )
-
-
-def _name_of(groups: Any) -> str | None:
-    """The name of a Series or of a table's only column."""
-    vector = nw.from_native(groups, allow_series=True, pass_through=True)
-    if isinstance(vector, nw.DataFrame):
-        return str(vector.columns[0]) if vector.columns else None
-    return str(vector.name) if isinstance(vector, nw.Series) and vector.name else None

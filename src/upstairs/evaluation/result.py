@@ -60,8 +60,8 @@ class Evaluation:
     ----------
     scores : table
         ``learner, shots, fold, n_tasks, n_rows, error, error_se, relative_error``; for numbers ``crps, coverage, width`` (of
-        the 90 % interval), for classes ``accuracy``, each with its ``_se``; ``fit_seconds, adapt_seconds``. The relative error is
-        the loss over that of the mean (or the frequencies) of meta-train: for rmse the normalised mean squared error.
+        the 90 % interval), for classes ``accuracy``, each with its ``_se``; ``fit_seconds, adapt_seconds``. The relative error
+        is the loss over that of the mean (or the frequencies) of meta-train: for rmse the normalised mean squared error.
     tasks : table
         ``learner, shots, fold, task, n_rows, error``: the error on each unseen task.
     calibration : table

@@ -83,10 +83,12 @@ class SupportQuerySplit(BaseCrossValidator):
         tasks = read_groups(groups, n)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         draw = draw_rows(tasks, read_order(self.order, X, tasks), rng)
-        ((shots,), _) = check_shots(self.shots, draw)
+        shots, _ = check_shots(self.shots, draw)
+        if len(shots) > 1:
+            raise UpstairsError(f"shots must be one whole number, but is {self.shots!r}; split once for each.")
         if not 2 <= self.n_splits <= len(draw.ids):
             raise UpstairsError(f"n_splits={self.n_splits} must be from 2 to the number of tasks, {len(draw.ids)}.")
-        support = draw.support(shots)
+        support = draw.support(shots[0])
         folds = GroupKFold(self.n_splits, shuffle=True, random_state=int(rng.integers(2**31)))
         for learned, unseen in folds.split(tasks, groups=draw.task):
             train = np.sort(np.concatenate([learned, unseen[support[unseen]]]))

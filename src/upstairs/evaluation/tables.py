@@ -50,6 +50,8 @@ def summary(findings: Findings) -> dict[str, list]:
 def task_errors(findings: Findings) -> dict[str, list]:
     """By learner, shots, fold and unseen task."""
     losses = findings.losses
+    order = np.lexsort((losses.task, losses.fold, losses.shots, losses.learner))
+    losses = TaskLosses(*(column[order] for column in losses))
     with np.errstate(invalid="ignore"):
         error = losses.loss / losses.n_rows
     return {

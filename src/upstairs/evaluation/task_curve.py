@@ -1,7 +1,8 @@
 """The error on unseen tasks by the number of tasks that were learned from; and what twice as many would bring.
 
 Each fold is learned anew from a part of its meta-train tasks, the smaller parts inside the larger ones, and asked about the
-same rows of the same unseen tasks. Beyond them the error is taken to go on as a + b/n, fitted to the curve: an estimate, no promise.
+same rows of the same unseen tasks. Beyond them the error is taken to go on as a + b/n, fitted to the curve: a guess, no
+promise.
 """
 
 from collections.abc import Sequence
