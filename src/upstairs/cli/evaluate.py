@@ -1,6 +1,7 @@
 """upstairs evaluate: how well on tasks that were held out? In Python: `upstairs.evaluate`."""
 
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -57,28 +58,16 @@ def evaluate(
     learners = list(dict.fromkeys(learner or ["forest"]))
     for name in learners:
         check_learner(name)
-    if order in (task, target):
-        raise UpstairsError(
-            f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
-        )
     with progress() as begin:
         begin(f"Reading {file.name}")
-        ignored = [name for name in ignore or [] if name != order]
-        rows = read_rows(file, task, target, ignored, drop_missing_target, classify)
-        if order is not None:
-            check_columns(rows.X, [order], file)
-    n_folds = _folds(folds, rows.n_tasks)
+        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify)
     if not json:
         note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
+    n_folds = _folds(folds, rows.n_tasks)
     metas = {name: learner_class(name, rows.classify)(random_state=seed) for name in learners}
-    how = {"cv": n_folds, "baselines": baselines, "n_jobs": jobs, "random_state": seed}
+    how = {"order": moments, "cv": n_folds, "baselines": baselines, "n_jobs": jobs, "random_state": seed}
     if numbers is not None:
         how["shots"] = numbers
-    if order is not None:
-        how["order"] = order
-        if order in (ignore or []):
-            how["order"] = rows.X.select([order])
-            rows = rows._replace(X=rows.X.drop_columns([order]))
     with progress(n_folds * (len(metas) + N_BASELINES * baselines)) as begin, warnings.catch_warnings():
         warnings.simplefilter("ignore", UpstairsWarning)  # they are among the findings
         result = upstairs.evaluate(metas, rows.X, rows.y, pa.table({task: rows.groups}), progress=begin, **how)
@@ -102,6 +91,31 @@ def _tell(result: Any, rows: Rows, task: str, target: str) -> None:
         say(escape(sentence))
     for warning in result.warnings:
         note(warning)
+
+
+def _read(
+    file: Path,
+    task: str,
+    target: str,
+    order: str | None,
+    ignore: list[str],
+    drop_missing_target: bool,
+    classify: bool | None,
+) -> tuple[Rows, str | pa.Table | None]:
+    """The rows, and the order of each task's: a column among them, or one beside them that is otherwise ignored."""
+    if order in (task, target):
+        raise UpstairsError(
+            f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
+        )
+    rows = read_rows(file, task, target, [name for name in ignore if name != order], drop_missing_target, classify)
+    if order is None:
+        return rows, None
+    check_columns(rows.X, [order], file)
+    if order not in ignore:
+        return rows, order
+    if rows.X.num_columns == 1:
+        raise UpstairsError(f"{file} has no columns left to predict {target!r} from.")
+    return rows._replace(X=rows.X.drop_columns([order])), rows.X.select([order])
 
 
 def _folds(folds: int | None, n_tasks: int) -> int:

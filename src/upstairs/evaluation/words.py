@@ -111,7 +111,7 @@ def _unseen_beside_known(findings: Findings, learner: int, parts: dict, noun: No
         now, _ = mean_error(findings.metric, held.held_loss, held.n_held, held.task)
         if not before > 0:
             return ""
-        told.append(f"{_compared(now / before)} than known ones {_after(shots)}")
+        told.append(f"{_compared(now / before)} known ones {_after(shots)}")
     return f"unseen {noun.many} are predicted {', and '.join(told)}."
 
 
@@ -184,8 +184,8 @@ def _harm(findings: Findings, name: str, noun: Noun) -> str:
 
 def _compared(ratio: float) -> str:
     if ratio >= 2:
-        return f"{ratio:.1f} times worse"
-    return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'}"
+        return f"{ratio:.1f} times as badly as"
+    return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'} than"
 
 
 def _error(findings: Findings, part: TaskLosses) -> float:
