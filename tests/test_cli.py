@@ -201,7 +201,7 @@ def test_evaluate_shows_baselines_beside(tmp_path):
     for learner in ("task-ridge", "pooled", "pooled-shift", "shrunk-mean", "hierarchical-ridge"):
         assert re.search(rf"\b{learner}\b.* ± ", out)
     assert "After 5 rows the root mean squared error on unseen stores is" in out
-    assert "A new store needs 5 rows" in out
+    assert "A new store needs all of 5 rows to reach 90 % of what they give" in out
     assert "predicting numbers" in err
 
 

@@ -18,6 +18,7 @@ from upstairs.baselines.shrunk_mean import ShrunkMeanClassifier, ShrunkMeanRegre
 from upstairs.baselines.task_ridge import TaskRidgeRegressor
 from upstairs.datasets import make_grouped_classes, make_random_slopes
 from upstairs.errors import UpstairsError
+from upstairs.evaluation.result import Evaluation
 from upstairs.evaluation.task_curve import gain_of_doubling
 from upstairs.evaluation.value import rows_needed
 from upstairs.evaluation.words import noun_of, number
@@ -130,6 +131,24 @@ def test_harm_is_found_where_it_was_planted():
         assert set(table["tasks"][at][:3]) == set(odd)
         assert table["share"][at] == (alike > own).mean()
     assert any(s.startswith("all are alike: for ") and "a model of their own 5 rows" in s for s in found.sentences())
+
+
+def test_a_win_is_told_from_chance():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(len(STORE), 1)), rng.normal(size=len(STORE))
+    y += 1000 * (STORE == 7)  # one task holds nearly all of the loss
+    y += np.where(STORE % 2, 2, -2)
+    found = upstairs.evaluate({"mine": Oracle(0.95), "other": Oracle(0.0)}, X, y, STORE, cv="prefit", shots=(0, 10))
+    (sentence, *_) = first_beside_the_others(found).sentences()
+    assert re.search(r"\d\d % lower than that of the best baseline, other, and lower on (9\d|100) % of the tasks", sentence)
+    same = upstairs.evaluate({"mine": Oracle(0.5), "other": Oracle(0.5)}, X, y, STORE, cv="prefit", shots=(0, 10))
+    (sentence, *_) = first_beside_the_others(same).sentences()
+    assert "which can't be told from that of the best baseline, other" in sentence
+
+
+def first_beside_the_others(found):
+    """The same findings, where all but the first learner count as baselines."""
+    return Evaluation(found._findings, found._asked._replace(own={"mine": None}))
 
 
 def test_every_table_tells_the_same(slopes):

@@ -65,7 +65,7 @@ def evaluate(
         note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
     n_folds = _folds(folds, rows.n_tasks)
     metas = {name: learner_class(name, rows.classify)(random_state=seed) for name in learners}
-    how = {"order": moments, "cv": n_folds, "baselines": baselines, "n_jobs": jobs, "random_state": seed}
+    how: dict[str, Any] = {"order": moments, "cv": n_folds, "baselines": baselines, "n_jobs": jobs, "random_state": seed}
     if numbers is not None:
         how["shots"] = numbers
     with progress(n_folds * (len(metas) + N_BASELINES * baselines)) as begin, warnings.catch_warnings():

@@ -41,12 +41,8 @@ def find_leaks(X: Any, y: np.ndarray, draw: Draw, classes: bool) -> list[str]:
     target = _indicators(y) if classes else y.astype(float)[:, None]
     leaks = []
     for j, name in enumerate(table.names):
-        array = plain(table.column(j, mixed=True))
-        codes, values = distinct(array)
-        numbers = _numbers(array, name)
-        if numbers is not None:
-            codes = np.where(np.isnan(numbers), -1, codes)
-        if _names_the_task(codes, values, numbers, draw):
+        codes, numbers = _read(table.column(j, mixed=True), name)
+        if _names_the_task(codes, numbers, draw):
             leaks.append(
                 f"Column {name!r} names the task: a value of it stands in one task only. On an unseen task it says nothing; "
                 "leave it out."
@@ -68,22 +64,24 @@ def warn_of(leaks: list[str], stacklevel: int) -> None:
         warnings.warn(leak, UpstairsWarning, stacklevel=stacklevel + 1)
 
 
-def _numbers(array: pa.Array, name: str) -> np.ndarray | None:
-    """A column of numbers, NaN where missing; None for text, dates and times."""
+def _read(array: pa.Array, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Codes [n] of equal values, -1 where missing, and for a column of numbers these."""
+    array = plain(array)
     if kind_of(array, name) != "number":
-        return None
-    return array.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+        return distinct(array)[0], None
+    numbers = array.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(numbers), -1, np.unique(numbers, return_inverse=True)[1]), numbers
 
 
-def _names_the_task(codes: np.ndarray, values: list, numbers: np.ndarray | None, draw: Draw) -> bool:
+def _names_the_task(codes: np.ndarray, numbers: np.ndarray | None, draw: Draw) -> bool:
     there = codes >= 0
-    n_tasks = len(draw.ids)
-    if n_tasks < 3 or not n_tasks / 2 <= len(values) <= there.sum() / 2:
+    n_tasks, n_values = len(draw.ids), codes.max(initial=-1) + 1
+    if n_tasks < 3 or not n_tasks / 2 <= n_values <= there.sum() / 2:
         return False
-    if numbers is not None and not _given_in_a_row(np.array(values, float)):
+    if numbers is not None and not _given_in_a_row(np.unique(numbers[there])):
         return False
     pairs = np.unique(codes[there] * n_tasks + draw.task[there])
-    tasks_of_value = np.bincount(pairs // n_tasks, minlength=len(values))
+    tasks_of_value = np.bincount(pairs // n_tasks, minlength=n_values)
     return bool((tasks_of_value[codes[there]] == 1).mean() >= NAMING and there.mean() >= NAMING)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from upstairs.evaluation.losses import Findings, KnownLosses, TaskLosses, by, mean_error
-from upstairs.evaluation.metrics import mean_over_tasks
 from upstairs.evaluation.tables import columns_of
 
-__all__ = ["is_clear", "overfitting", "unseen_and_known"]
+__all__ = ["overfitting", "unseen_and_known"]
 
 
 def overfitting(findings: Findings) -> dict[str, list]:
@@ -30,7 +29,7 @@ def overfitting(findings: Findings) -> dict[str, list]:
             "known": (seen.loss, seen.n_rows, seen.task) if seen else None,
             "unseen": (held.held_loss, held.n_held, held.task) if held else None,
         }
-        figures = {}
+        figures: dict[str, float] = {}
         for name, sums in means.items():
             error, se = mean_error(findings.metric, *sums) if sums else (np.nan, np.nan)
             figures |= {f"{name}_error": error, f"{name}_error_se": se}
@@ -48,9 +47,3 @@ def unseen_and_known(part: TaskLosses, known: KnownLosses) -> tuple[KnownLosses,
         KnownLosses(*(column[np.isin(known.task, both)] for column in known)),
         TaskLosses(*(column[np.isin(part.task, both)] for column in part)),
     )
-
-
-def is_clear(difference: np.ndarray, n_rows: np.ndarray, task: np.ndarray) -> bool:
-    """Whether summed differences of losses are more than two standard errors from none."""
-    mean, se = mean_over_tasks(difference, n_rows, task)
-    return bool(abs(mean) > 2 * se)

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
 
 from upstairs.evaluation.asking import Rows, ask_about_known, ask_by_shots
 from upstairs.evaluation.draws import Draw
@@ -35,19 +35,19 @@ def ask_all(
 ) -> Findings:
     """Every meta-learner in every fold; ``begin`` is told each round's name."""
     rounds = [(name, f) for f in range(len(folds)) for name in metas]
-    jobs: Iterable = (joblib.delayed(_ask)(question, metas[name], folds[f]) for name, f in rounds)
-    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    jobs: Iterable = (delayed(_ask)(question, metas[name], folds[f]) for name, f in rounds)
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     learners = {name: at for at, name in enumerate(metas)}
-    losses, known = [], []
+    losses: list[TaskLosses] = []
+    known: list[KnownLosses] = []
     fit_seconds = np.zeros((len(metas), len(folds)))
     adapt_seconds = np.zeros((len(metas), len(folds), len(question.shots)))
     for name, f in rounds:
         if begin is not None:
             begin(f"{name}: fold {f + 1} of {len(folds)}")
         own, own_known, fit_seconds[learners[name], f], adapt_seconds[learners[name], f] = next(results)
-        for table, part in ((losses, own), (known, own_known)):
-            zero = np.zeros(len(part.task), int)
-            table.append(part._replace(learner=zero + learners[name], fold=zero + f))
+        losses.append(own._replace(learner=own.learner + learners[name], fold=own.fold + f))
+        known.append(own_known._replace(learner=own_known.learner + learners[name], fold=own_known.fold + f))
     return Findings(
         tuple(metas),
         question.metric,

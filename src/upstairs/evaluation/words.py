@@ -7,7 +7,7 @@ import numpy as np
 
 from upstairs.evaluation.losses import COVERAGES, Findings, TaskLosses, by, mean_error
 from upstairs.evaluation.metrics import mean_over_tasks
-from upstairs.evaluation.overfitting import is_clear, unseen_and_known
+from upstairs.evaluation.overfitting import unseen_and_known
 from upstairs.evaluation.task_curve import gain_of_doubling
 from upstairs.evaluation.transfer import OWN, negative_transfer
 from upstairs.evaluation.value import rows_needed, value_curve
@@ -95,9 +95,14 @@ def _beside_baselines(findings: Findings, n_own: int, learner: int, parts: dict,
         return text + "."
     best = min(others, key=others.__getitem__)
     name, change = findings.learners[best], error / others[best] - 1 if others[best] > 0 else 0.0
-    if not is_clear(own.loss - parts[best, most].loss, own.n_rows, own.task):
+    clear, wins = _duel(own.loss - parts[best, most].loss, own.n_rows, own.task)
+    if not clear:
         return f"{text}, which can't be told from that of the best baseline, {name} ({number(others[best])})."
-    return f"{text}, {_percent(abs(change))} {'higher' if change > 0 else 'lower'} than that of the best baseline, {name}."
+    side = "higher" if change > 0 else "lower"
+    return (
+        f"{text}, {_percent(abs(change))} {side} than that of the best baseline, {name}, and lower on {_percent(wins)} of the "
+        f"{noun.many}."
+    )
 
 
 def _unseen_beside_known(findings: Findings, learner: int, parts: dict, noun: Noun) -> str:
@@ -136,6 +141,8 @@ def _rows_needed(findings: Findings, name: str, noun: Noun) -> str:
     needed = rows_needed(shots, share, WANTED)
     if needed is None:
         return f"rows of a new {noun.one} bring nothing: the error {_after(shots[-1])} is no lower than {_after(shots[0])}."
+    if needed == shots[-1]:
+        return f"a new {noun.one} needs all of {_rows(needed)} to reach 90 % of what they give."
     over = "" if shots[0] == 0 else f" over {_rows(shots[0])}"
     return f"a new {noun.one} needs {_rows(needed)} to reach 90 % of what {_rows(shots[-1])} give{over}."
 
@@ -186,6 +193,20 @@ def _compared(ratio: float) -> str:
     if ratio >= 2:
         return f"{ratio:.1f} times as badly as"
     return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'} than"
+
+
+def _duel(difference: np.ndarray, n_rows: np.ndarray, task: np.ndarray) -> tuple[bool, float]:
+    """Whether summed differences of losses are more than chance, and the share of tasks on which they are negative.
+
+    They are more than chance if their mean is two standard errors from none, or if many tasks agree with its sign (sign test):
+    where a few tasks hold most of the loss, only the second can tell.
+    """
+    mean, se = mean_over_tasks(difference, n_rows, task)
+    codes = np.unique(task, return_inverse=True)[1]
+    signs = np.sign(np.bincount(codes, weights=difference))
+    agreement = signs.sum() * np.sign(mean)
+    clear = abs(mean) > 2 * se or agreement > 2 * np.sqrt(max(1, np.abs(signs).sum()))
+    return bool(clear), float((signs < 0).mean())
 
 
 def _error(findings: Findings, part: TaskLosses) -> float:
