@@ -363,6 +363,8 @@ MISTAKES = {
     "baselines as text": ({"baselines": "pooled"}, "baselines must be True, False or a list"),
     "text to be predicted": ({"y": ["a"] * 36}, "y must hold numbers, but row 0 holds 'a'"),
     "missing target": ({"y": [np.nan] * 36}, "y is missing (NaN) in 36 of 36 rows"),
+    "negative seed": ({"random_state": -1}, "random_state must be a whole number from 0 on"),
+    "no process": ({"n_jobs": 0}, "n_jobs=0 has no meaning"),
     "short groups": ({"groups": GROUPS[:5]}, "groups has 5 values, but X has 36 rows"),
 }
 

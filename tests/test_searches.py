@@ -1,5 +1,7 @@
 """Searches of scikit-learn and optuna tune meta-learners as they do others."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,9 +110,20 @@ def test_classes_in_a_scorer():
     assert -np.log(4) - 0.2 < zero < five < 0
 
 
-def test_grid_search():
+RULES = pytest.mark.parametrize(
+    ("cv", "scorer"),
+    [
+        (GroupKFold(2), few_shot_scorer(shots=8)),
+        (SupportQuerySplit(2, shots=8, random_state=0), few_shot_scorer(shots=None)),
+    ],
+    ids=["adapted", "fitted with the support"],
+)
+
+
+@RULES
+def test_grid_search(cv, scorer):
     meta = TaskRidgeRegressor(random_state=0).set_fit_request(groups=True)
-    search = GridSearchCV(meta, {"penalty": [1.0, 1e4]}, cv=GroupKFold(2), scoring=few_shot_scorer(shots=8))
+    search = GridSearchCV(meta, {"penalty": [1.0, 1e4]}, cv=cv, scoring=scorer)
     search.fit(X, Y, groups=GROUPS)
     assert search.best_params_ == {"penalty": 1.0}
     assert search.best_estimator_.adapt(X[:5], Y[:5]).predict(X[:3]).shape == (3,)
@@ -118,7 +131,8 @@ def test_grid_search():
 
 @pytest.mark.filterwarnings("ignore:.*optuna.terminator.*:FutureWarning")  # optuna's own use of what it gives up
 @pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
-def test_optuna():
+@RULES
+def test_optuna(cv, scorer):
     optuna = pytest.importorskip("optuna")
     from optuna_integration import OptunaSearchCV
 
@@ -127,8 +141,8 @@ def test_optuna():
     search = OptunaSearchCV(
         TaskRidgeRegressor(random_state=0).set_fit_request(groups="task"),
         {"penalty": optuna.distributions.CategoricalDistribution([1.0, 1e4])},
-        cv=GroupKFold(2).set_split_request(groups="task"),
-        scoring=few_shot_scorer(shots=8).set_score_request(groups="task"),
+        cv=copy.deepcopy(cv).set_split_request(groups="task"),
+        scoring=copy.deepcopy(scorer).set_score_request(groups="task"),
         n_trials=4,
         random_state=0,
         refit=False,

@@ -108,7 +108,9 @@ def evaluate(
     >>> bool(ten < zero)
     True
     """
-    seed = random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31 - 1))
+    seed = _seed(random_state)
+    if n_jobs == 0:
+        raise UpstairsError("n_jobs=0 has no meaning: give a number of processes, or -1 for as many as there are cores.")
     prefit = isinstance(cv, str) and cv == "prefit"
     contenders = find_contenders(meta, baselines, prefit, seed)
     metric = find_metric(scoring, contenders.classes)
@@ -125,6 +127,15 @@ def evaluate(
     own = dict(list(contenders.metas.items())[: contenders.n_own])
     noun = noun_of(vector_name(groups))
     return Evaluation(findings, Asked(question, own, folds, left_out, leaks, noun, n_jobs, seed))
+
+
+def _seed(random_state: Any) -> int:
+    """A whole number as it is, so that evaluations of the same rows can be compared; else one that is drawn."""
+    try:
+        rng = check_random_state(random_state)
+    except ValueError:
+        raise UpstairsError(f"random_state must be a whole number from 0 on, or None, but is {random_state!r}.") from None
+    return int(random_state) if isinstance(random_state, int | np.integer) else int(rng.randint(2**31 - 1))
 
 
 def _read(X: Any, y: Any, groups: Any, classes: bool) -> Rows:
