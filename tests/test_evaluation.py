@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import ClassVar
 
 import joblib
 import numpy as np
@@ -309,6 +310,38 @@ def test_a_fitted_one_is_asked_and_never_shown_a_query():
         found.task_curve()
     with pytest.raises(UpstairsError, match="Negative transfer is told by the baseline 'task-ridge'"):
         found.negative_transfer()
+
+
+class Recorder(Oracle):
+    """Remembers what it learned from, and of which known rows it is asked."""
+
+    known: ClassVar[list] = []
+
+    def fit(self, X, y, groups=None):
+        self.learned = set(X[:, 0].tolist())
+        return self
+
+    def adapt_tasks(self, X, y, groups):
+        return Oracle(self.rate).adapt_tasks(X, y, groups)
+
+    def predict(self, X, groups=None):
+        assert not self.learned & set(X[:, 0].tolist())
+        if groups is not None:
+            self.known.extend(X[:, 0].tolist())
+            assert set(groups.tolist()) <= {row // SIZE for row in self.learned}
+        return np.zeros(len(X))
+
+
+def test_nothing_that_was_learned_is_asked():
+    y = np.random.default_rng(0).normal(size=30 * SIZE)
+    found = upstairs.evaluate(Recorder(), np.arange(len(y), dtype=float)[:, None], y, STORE[: len(y)], baselines=False)
+    assert len(Recorder.known) == len(set(Recorder.known)) == 30 * (SIZE // 5)  # a fifth of each task, once
+    held = pd.DataFrame(found.overfitting)
+    assert (
+        held["known_error"][0]
+        == held["unseen_error"][0]
+        == pytest.approx(np.sqrt((y[np.array(Recorder.known, int)] ** 2).mean()))
+    )
 
 
 def test_a_single_split():

@@ -203,9 +203,9 @@ class Evaluation:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{cell}</th>" for cell in ["rows seen", *map(str, self.shots)])
+        head = "".join(f"<th scope='col'>{cell}</th>" for cell in ["rows seen", *map(str, self.shots)])
         body = "".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            f"<tr><th scope='row'>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
             for name, *cells in self._cells()
         )
         said = "".join(f"<li>{html.escape(text)}</li>" for text in self.sentences())
