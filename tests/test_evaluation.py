@@ -256,6 +256,7 @@ def test_classes():
     assert (own["predicted"] * own["n_rows"]).sum() == pytest.approx(60 * 8)
     assert (np.abs(own["predicted"] - own["observed"]) < 0.05 + 3 * own["observed_se"]).all()
     assert found.summary()["accuracy"].max() > 0.5
+    assert any(re.search(r"predicted probabilities lie [0-5]\.\d points from what happens", s) for s in found.sentences())
     rate = upstairs.evaluate(ShrunkMeanClassifier(random_state=0), X, label, groups, baselines=False, cv=3, scoring="accuracy")
     assert rate.errors()["shrunk-mean"] == pytest.approx((1 - np.array(found.errors("accuracy")["shrunk-mean"])).tolist())
 

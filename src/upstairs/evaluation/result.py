@@ -119,7 +119,7 @@ class Evaluation:
 
         Returns
         -------
-        table : learner, shots, error, share
+        table : learner, shots, error, error_se, share
             The share of what the most shots gain over the fewest; NaN where they gain nothing.
         """
         return self._table(value_curve(self._findings))

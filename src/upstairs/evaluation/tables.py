@@ -8,7 +8,7 @@ import numpy as np
 from upstairs.evaluation.losses import COVERAGES, Findings, TaskLosses, by, mean_error
 from upstairs.evaluation.metrics import mean_over_tasks
 
-__all__ = ["calibration", "columns_of", "scores", "summary", "task_errors"]
+__all__ = ["calibration", "columns_of", "miscalibration", "scores", "summary", "task_errors"]
 
 _NINE_TENTHS = int(np.argmax(COVERAGES == 0.9))
 
@@ -39,7 +39,7 @@ def summary(findings: Findings) -> dict[str, list]:
             "learner": findings.learners[learner],
             "shots": shots,
             **_figures(findings, part),
-            "calibration": _miscalibration(part),
+            "calibration": miscalibration(part),
             "fit_seconds": float(findings.fit_seconds[learner].mean()),
             "adapt_seconds": float(findings.adapt_seconds[learner, :, findings.shots.index(shots)].mean()),
         }
@@ -122,7 +122,8 @@ def _reliability(part: TaskLosses) -> list[dict[str, Any]]:
     ]
 
 
-def _miscalibration(part: TaskLosses) -> float:
+def miscalibration(part: TaskLosses) -> float:
+    """How far what was promised, coverages or probabilities, lies from what happened, on average."""
     if part.covered.shape[1]:
         return float(np.abs(part.covered.sum(axis=0) / part.n_rows.sum() - COVERAGES).mean())
     gap = part.happened.sum(axis=0) - part.promised.sum(axis=0)

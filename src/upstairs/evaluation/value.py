@@ -21,7 +21,8 @@ def value_curve(findings: Findings) -> dict[str, list]:
         gain = error[rows[0]] - error[rows]
         if gain[-1] > 0:
             share[rows] = gain / gain[-1]
-    return {"learner": learners, "shots": shots, "error": error.tolist(), "share": share.tolist()}
+    columns = {"learner": learners, "shots": shots, "error": error.tolist(), "error_se": table["error_se"]}
+    return {**columns, "share": share.tolist()}
 
 
 def rows_needed(shots: Sequence[int], share: Sequence[float], wanted: float = 0.9) -> int | None:

@@ -8,6 +8,7 @@ import numpy as np
 from upstairs.evaluation.losses import COVERAGES, Findings, TaskLosses, by, mean_error
 from upstairs.evaluation.metrics import mean_over_tasks
 from upstairs.evaluation.overfitting import unseen_and_known
+from upstairs.evaluation.tables import miscalibration
 from upstairs.evaluation.task_curve import gain_of_doubling
 from upstairs.evaluation.transfer import OWN, negative_transfer
 from upstairs.evaluation.value import rows_needed, value_curve
@@ -55,7 +56,7 @@ def sentences(findings: Findings, n_own: int, noun: Noun, curve: dict[str, list]
             _more_tasks(findings, name, curve, noun),
             _rows_needed(findings, name, noun),
             _query_beside_support(findings, learner, parts, noun),
-            _intervals(findings, learner, parts, noun),
+            _calibration(findings, learner, parts, noun),
             _harm(findings, name, noun),
         ]
         said += [f"{name}: {text}" if n_own > 1 else text[0].upper() + text[1:] for text in told if text]
@@ -164,9 +165,11 @@ def _query_beside_support(findings: Findings, learner: int, parts: dict, noun: N
     )
 
 
-def _intervals(findings: Findings, learner: int, parts: dict, noun: Noun) -> str:
+def _calibration(findings: Findings, learner: int, parts: dict, noun: Noun) -> str:
+    most = findings.shots[-1]
     if findings.metric.classes:
-        return ""
+        gap = miscalibration(parts[learner, most])
+        return f"{_after(most)} predicted probabilities lie {100 * gap:.1f} points from what happens, on average."
     inside = COVERAGES.tolist().index(0.9)
     told = []
     for shots in dict.fromkeys((findings.shots[0], findings.shots[-1])):
@@ -190,6 +193,8 @@ def _harm(findings: Findings, name: str, noun: Noun) -> str:
 
 
 def _compared(ratio: float) -> str:
+    if abs(ratio - 1) < 0.005:
+        return "as well as"
     if ratio >= 2:
         return f"{ratio:.1f} times as badly as"
     return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'} than"
