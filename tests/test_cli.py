@@ -190,30 +190,59 @@ def test_classes_are_found_and_predicted(labels, tmp_path):
     np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
+EVALUATE = ("--task=store", "--target=sales", "--learner=shrunk-mean", "--no-baselines")
+
+
 def test_evaluate_shows_baselines_beside(tmp_path):
     rows_csv = write_rows(tmp_path)
-    code, out, _ = run("evaluate", rows_csv, "--task=store", "--target=sales", "--learner=task-ridge", "--shots=0,5")
+    code, out, err = run("evaluate", rows_csv, *EVALUATE[:2], "--learner=task-ridge", "--shots=0,5", "--folds=2")
     assert code == 0
-    assert "on 7 unseen tasks, after learning from 17" in out
-    for learner in ("task-ridge", "pooled", "pooled-shift", "shrunk-mean"):
-        assert re.search(rf"\b{learner}\b", out)
+    assert "on 24 tasks (store), each unseen in one of 2 folds" in out
+    for learner in ("task-ridge", "pooled", "pooled-shift", "shrunk-mean", "hierarchical-ridge"):
+        assert re.search(rf"\b{learner}\b.* ± ", out)
+    assert "After 5 rows the root mean squared error on unseen stores is" in out
+    assert "A new store needs all of 5 rows to reach 90 % of what they give" in out
+    assert "predicting numbers" in err
 
 
 def test_evaluate_json(tmp_path):
     rows_csv = write_rows(tmp_path)
-    code, out, err = run("evaluate", rows_csv, "--task=store", "--target=sales", "--learner=shrunk-mean", "--json")
+    code, out, err = run("evaluate", rows_csv, *EVALUATE, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert found["shots"] == [0, 1, 2, 5, 10, 20]
+    assert (found["shots"], found["n_folds"], found["task_noun"], found["n_tasks"]) == ([0, 1, 2, 5], 5, "store", 24)
     errors = found["errors"]["shrunk-mean"]
     assert found["metric"] == "root mean squared error"
     assert errors[3] < 0.8 * errors[0]  # five rows tell most of a store's level
-    assert errors[4] == errors[5]  # no store has more than six rows to show
+    assert "shots=10, 20 left out" in found["warnings"][0]
+    assert len(found["tasks"]["task"]) == 4 * 24
+
+
+def test_evaluate_in_time(tmp_path):
+    table = sales()
+    day = pa.array(np.random.default_rng(0).permutation(len(table)).astype("M8[D]"))
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(table.append_column("day", day), path)
+    ordered, beside, drawn = (
+        json.loads(run("evaluate", path, *EVALUATE, "--shots=0,2", "--folds=2", "--json", *more)[1])["errors"]["shrunk-mean"]
+        for more in (["--order=day"], ["--order=day", "--ignore=day"], ["--ignore=day"])
+    )
+    assert ordered == beside != drawn  # this learner looks at no column
+
+
+def test_evaluate_warns_of_leaks(tmp_path):
+    table = sales()
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(table.append_column("manager", pa.array([f"of {s}" for s in table["store"].to_pylist()])), path)
+    code, _, err = run("evaluate", path, *EVALUATE, "--shots=0,2", "--folds=2")
+    assert code == 0
+    assert err.count("Note: Column 'manager' names the task") == 1
 
 
 def test_evaluate_classes(tmp_path):
     path = with_labels(tmp_path / "rows.parquet", ["a", "b", "c"])
-    code, out, _ = run("evaluate", path, "--task=store", "--target=label", "--learner=shrunk-mean", "--json", "--shots=0,2")
+    options = ("--task=store", "--target=label", "--learner=shrunk-mean", "--no-baselines")
+    code, out, _ = run("evaluate", path, *options, "--json", "--shots=0,2")
     assert code == 0
     assert json.loads(out)["metric"] == "log loss"
     assert abs(json.loads(out)["errors"]["shrunk-mean"][0] - np.log(3)) < 0.05

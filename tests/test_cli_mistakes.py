@@ -10,6 +10,7 @@ import upstairs
 from shop import fit_model, run, sales, write_rows
 from upstairs.cli import main
 
+EVALUATE = ("evaluate", "weeks.csv", "--task=store", "--target=sales")
 FIT = ("fit", "rows.csv", "--task=store", "--target=sales", "-o", "m.upstairs", "--learner=shrunk-mean")
 
 MISTAKES = {
@@ -56,6 +57,16 @@ MISTAKES = {
         ("evaluate", "rows.csv", "--task=store", "--target=sales", "--shots=-1"),
         r"--shots must be whole numbers",
     ),
+    "unknown order": ((*EVALUATE, "--order=prise"), r"no column 'prise'. Did you mean 'price'\?"),
+    "order of text": ((*EVALUATE, "--order=kind"), r"Column 'kind' holds '\w+' in row 0, but must hold numbers or dates"),
+    "order with ties": ((*EVALUATE, "--order=week"), r"Column 'week' holds 0 more than once in task '000'"),
+    "target as order": ((*EVALUATE, "--order=sales"), r"--order names 'sales', which is the target"),
+    "only the order": (
+        (*EVALUATE, "--order=price", *(f"--ignore={name}" for name in ("price", "kind", "week"))),
+        r"has no columns left to predict 'sales' from",
+    ),
+    "too many folds": ((*EVALUATE, "--folds=25"), r"--folds asks for 25 folds of 24 tasks"),
+    "too many shots": ((*EVALUATE, "--shots=0,7"), r"shots=7 is more than any task can give: the largest, '000', has 12 rows"),
     "too few tasks": (("evaluate", "few.csv", "--task=a", "--target=b"), r"There are 2 tasks, too few to hold some out"),
 }
 
@@ -64,6 +75,8 @@ MISTAKES = {
 def folder(tmp_path, monkeypatch):
     write_rows(tmp_path)
     monkeypatch.chdir(tmp_path)
+    weeks = pa.array([row % 4 for row in range(len(sales()))])
+    pa.csv.write_csv(sales().append_column("week", weeks), tmp_path / "weeks.csv")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "header.csv").write_text("store,sales\n")
     (tmp_path / "broken.csv").write_text("store,price,kind,sales\n1,2\n")

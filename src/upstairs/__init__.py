@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upstairs import displays
     from upstairs.errors import UpstairsError, UpstairsWarning
+    from upstairs.evaluation.protocol import evaluate
+    from upstairs.evaluation.searches import SupportQuerySplit, few_shot_scorer
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
     from upstairs.persistence import load, save
@@ -23,10 +25,13 @@ __all__ = [
     "MetaRandomForestRegressor",
     "MetaSVC",
     "MetaSVR",
+    "SupportQuerySplit",
     "UpstairsError",
     "UpstairsWarning",
     "__version__",
     "displays",
+    "evaluate",
+    "few_shot_scorer",
     "load",
     "save",
 ]
@@ -38,9 +43,12 @@ _ROOMS = {
     "MetaRandomForestRegressor": "upstairs.forest.estimator",
     "MetaSVC": "upstairs.svm.estimator",
     "MetaSVR": "upstairs.svm.estimator",
+    "SupportQuerySplit": "upstairs.evaluation.searches",
     "UpstairsError": "upstairs.errors",
     "UpstairsWarning": "upstairs.errors",
     "displays": "upstairs.displays",
+    "evaluate": "upstairs.evaluation.protocol",
+    "few_shot_scorer": "upstairs.evaluation.searches",
     "load": "upstairs.persistence",
     "save": "upstairs.persistence",
 }

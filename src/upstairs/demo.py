@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from upstairs.errors import UpstairsError
-from upstairs.evaluation import SHOTS, errors_by_shots, hold_out_tasks
+from upstairs.evaluation.folds import hold_out_tasks
+from upstairs.evaluation.protocol import evaluate
 from upstairs.learners import learner_class
 from upstairs.persistence import save
 
@@ -15,7 +16,7 @@ __all__ = ["N_STEPS", "load_housing", "run"]
 
 LEARNERS = ("forest", "pooled", "pooled-shift", "shrunk-mean")
 SHOWN = "forest"
-N_STEPS = 2 * len(LEARNERS) + 3
+N_STEPS = len(LEARNERS) + 4
 FEATURES = ["year", "month", "listings", "inventory", "median"]
 SHARE = 0.3
 N_SHOWN, SHOTS_SHOWN = 8, 5
@@ -34,12 +35,12 @@ def run(output: Path, begin: Callable[[str], None]) -> dict[str, Any]:
     begin("Loading Texas housing")
     X, y, city = load_housing()
     unseen = hold_out_tasks(city, SHARE, random_state=0)
-    errors, fitted = {}, {}
+    fitted = {}
     for name in LEARNERS:
         begin(f"{name}: learning across {len(np.unique(city[~unseen]))} cities")
         fitted[name] = learner_class(name, False)(random_state=0).fit(X[~unseen], y[~unseen], groups=city[~unseen])
-        begin(f"{name}: adapting to unseen cities")
-        errors[name] = errors_by_shots(fitted[name], X[unseen], y[unseen], city[unseen]).tolist()
+    begin("Adapting to unseen cities")
+    result = evaluate(fitted, X[unseen], y[unseen], city[unseen], cv="prefit")
     begin("Looking at one city")
     one = _typical_city(fitted[SHOWN], X, y, city, np.unique(city[unseen]))
     begin(f"Saving {output.name}")
@@ -49,8 +50,9 @@ def run(output: Path, begin: Callable[[str], None]) -> dict[str, Any]:
         "cities_learned_from": len(np.unique(city[~unseen])),
         "cities_unseen": len(np.unique(city[unseen])),
         "columns": FEATURES,
-        "shots": list(SHOTS),
-        "errors": errors,
+        "shots": list(result.shots),
+        "errors": result.errors(),
+        "errors_se": result.errors("error_se"),
         "one_city": one,
         "model": str(output),
     }

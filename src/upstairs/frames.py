@@ -29,11 +29,13 @@ __all__ = [
     "kind_of",
     "level_name",
     "listed",
+    "make_table",
     "open_table",
     "plain",
     "read_vector",
     "row_count",
     "shown",
+    "vector_name",
     "wall_clock",
 ]
 
@@ -78,6 +80,15 @@ def answer(X: Any, values: np.ndarray, names: str | Sequence[str] | None = None)
         return engine.DataFrame(columns) if kind.is_polars() else engine.table(columns)
     plain = values.tolist() if values.dtype == object else values  # polars would keep an object array's text as objects
     return engine.Series(names, plain) if kind.is_polars() else engine.array(plain)
+
+
+def make_table(X: Any, columns: Mapping[str, list]) -> Any:
+    """A new table of the kind that X is (pandas, polars, Arrow), else a dict of arrays."""
+    frame = nw.from_native(X, allow_series=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame | nw.Series):
+        return {name: _column(values) for name, values in columns.items()}
+    engine = frame.implementation.to_native_namespace()
+    return engine.table(dict(columns)) if frame.implementation.is_pyarrow() else engine.DataFrame(dict(columns))
 
 
 def row_count(X: Any) -> int:
@@ -204,6 +215,13 @@ def read_vector(values: Any, n_rows: int, name: str) -> tuple[np.ndarray, np.nda
     return array.to_numpy(zero_copy_only=False), missing
 
 
+def vector_name(values: Any) -> str | None:
+    """The name of a Series or of a table's only column; None for what has none."""
+    frame = nw.from_native(values, allow_series=True, pass_through=True)
+    name = frame.columns[0] if isinstance(frame, nw.DataFrame) and frame.columns else getattr(frame, "name", None)
+    return str(name) if isinstance(frame, nw.DataFrame | nw.Series) and name not in (None, "") else None
+
+
 def open_vector(values: Any, name: str) -> Frame | Array:
     frame = _frame_of(values)
     if isinstance(frame, nw.Series):
@@ -300,3 +318,12 @@ def listed(names: Sequence[str]) -> str:
 
 def shown(value: Any) -> str:
     return reprlib.repr(value) if isinstance(value, str) else str(value)
+
+
+def _column(values: list) -> np.ndarray:
+    """Lists in it stay lists."""
+    if any(isinstance(value, list) for value in values):
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.array(values)

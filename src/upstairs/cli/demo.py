@@ -45,7 +45,7 @@ def _tell(findings: dict) -> None:
         f"Root mean squared error of [bold]sales[/] in {findings['cities_unseen']} cities never seen, "
         f"after learning from {findings['cities_learned_from']} others"
     )
-    show_errors(title, findings["shots"], findings["errors"])
+    show_errors(title, findings["shots"], findings["errors"], findings["errors_se"])
     city = findings["one_city"]
     say(f"\nA typical one, {bold(city['city'])}: predictions before and after seeing {city['rows_seen']} of its months")
     show(_city_table(city["months"]))

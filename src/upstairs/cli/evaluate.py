@@ -1,24 +1,28 @@
-"""upstairs evaluate: how well on tasks that were held out? In Python: `upstairs.evaluation`."""
+"""upstairs evaluate: how well on tasks that were held out? In Python: `upstairs.evaluate`."""
 
-from typing import Annotated
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
 
-import numpy as np
+import pyarrow as pa
 import typer
 
+import upstairs
 from upstairs.cli import options
 from upstairs.cli.rows import Rows, read_rows
-from upstairs.cli.screen import bold, note, print_json, progress, say, show_errors
-from upstairs.errors import UpstairsError
+from upstairs.cli.screen import bold, escape, note, print_json, progress, say, show_errors
+from upstairs.errors import UpstairsError, UpstairsWarning
+from upstairs.files import check_columns
 from upstairs.learners import check_learner, learner_class
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs evaluate rows.parquet --task store --target sales
 
-Example: upstairs evaluate rows.csv --task store --target sales --shots 0,5,50 --learner forest --learner hierarchical-ridge"""
+Example: upstairs evaluate rows.csv --task store --target sales --order date --shots 0,5,50 --learner forest --learner svm"""
 
-BASELINES = ("pooled", "pooled-shift", "shrunk-mean")
-SHARE = 0.3
+FOLDS = 5
+N_BASELINES = 5
 
 
 def evaluate(
@@ -30,63 +34,100 @@ def evaluate(
         typer.Option("--learner", help=f"One of {options.learner_names()}; may be repeated.", show_default="forest"),
     ] = None,
     shots: Annotated[
-        str, typer.Option("--shots", metavar="LIST", help="How many rows of a new task to show.")
-    ] = "0,1,2,5,10,20",
+        str | None,
+        typer.Option("--shots", metavar="LIST", help="How many rows of a new task to show.", show_default="0,1,2,5,10,20"),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option("--order", metavar="COL", help="Column of times: the rows shown come before those asked about."),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Into how many parts to cut the tasks, each unseen once.", show_default=str(FOLDS)),
+    ] = None,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
     classify: options.Classify = None,
     drop_missing_target: options.DropMissingTarget = False,
     ignore: options.Ignore = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Learn from 70 % of the tasks in FILE; show the error on the others by number of rows seen, beside baselines."""
+    """Learn from most of the tasks in FILE and meet the others, each once; show the error by rows seen, beside baselines."""
     numbers = _parse_shots(shots)
-    learners = list(dict.fromkeys([*(learner or ["forest"]), *BASELINES]))
+    learners = list(dict.fromkeys(learner or ["forest"]))
     for name in learners:
         check_learner(name)
-    with progress(2 * len(learners) + 1) as begin:
+    with progress() as begin:
         begin(f"Reading {file.name}")
-        rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
-        if not json:
-            note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
-        findings = _compare(rows, learners, numbers, seed, begin)
+        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify)
+    if not json:
+        note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
+    n_folds = _folds(folds, rows.n_tasks)
+    metas = {name: learner_class(name, rows.classify)(random_state=seed) for name in learners}
+    how: dict[str, Any] = {"order": moments, "cv": n_folds, "baselines": baselines, "n_jobs": jobs, "random_state": seed}
+    if numbers is not None:
+        how["shots"] = numbers
+    with progress(n_folds * (len(metas) + N_BASELINES * baselines)) as begin, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UpstairsWarning)  # they are among the findings
+        result = upstairs.evaluate(metas, rows.X, rows.y, pa.table({task: rows.groups}), progress=begin, **how)
     if json:
-        print_json({"target": target, "task": task, **findings})
-        return
-    unseen, seen = findings["tasks_unseen"], findings["tasks_learned_from"]
-    title = f"{findings['metric'].capitalize()} of {bold(target)} on {unseen:,} unseen tasks, after learning from {seen:,}"
-    show_errors(title, numbers, findings["errors"])
-    say("Lower is better, best in bold. Of each unseen task at most half of the rows are shown; the error is on the rest.")
+        print_json({"target": target, "task": task, "rows_dropped": rows.n_dropped, **result.to_dict()})
+    else:
+        _tell(result, rows, task, target)
 
 
 command = evaluate
 
 
-def _compare(rows: Rows, learners: list[str], shots: list[int], seed: int, begin) -> dict:
-    from upstairs import evaluation  # loads scikit-learn, which --help needn't wait for
-
-    unseen = evaluation.hold_out_tasks(rows.groups, SHARE, seed)
-    seen_rows, unseen_rows = np.flatnonzero(~unseen), np.flatnonzero(unseen)
-    X, y, groups = (part.take(seen_rows) for part in (rows.X, rows.y, rows.groups))
-    X_unseen, y_unseen, groups_unseen = (part.take(unseen_rows) for part in (rows.X, rows.y, rows.groups))
-    errors, metric = {}, ""
-    for name in learners:
-        begin(f"{name}: learning across tasks")
-        meta = learner_class(name, rows.classify)(random_state=seed).fit(X, y, groups=groups)
-        begin(f"{name}: adapting to unseen tasks")
-        errors[name] = evaluation.errors_by_shots(meta, X_unseen, y_unseen, groups_unseen, shots, seed).tolist()
-        metric = evaluation.metric_of(meta)
-    return {
-        "metric": metric,
-        "shots": shots,
-        "errors": errors,
-        "tasks_learned_from": len(groups.unique()),
-        "tasks_unseen": len(groups_unseen.unique()),
-        "rows": rows.X.num_rows,
-        "rows_dropped": rows.n_dropped,
-    }
+def _tell(result: Any, rows: Rows, task: str, target: str) -> None:
+    title = (
+        f"{result.metric.capitalize()} of {bold(target)} on {rows.n_tasks:,} tasks ({bold(task)}), each unseen in one of "
+        f"{result.n_folds} folds"
+    )
+    show_errors(title, list(result.shots), result.errors(), result.errors("error_se"))
+    say("Lower is better, best in bold; ± is the standard error over tasks. At most half of a task's rows are shown.\n")
+    for sentence in result.sentences():
+        say(escape(sentence))
+    for warning in result.warnings:
+        note(warning)
 
 
-def _parse_shots(text: str) -> list[int]:
+def _read(
+    file: Path,
+    task: str,
+    target: str,
+    order: str | None,
+    ignore: list[str],
+    drop_missing_target: bool,
+    classify: bool | None,
+) -> tuple[Rows, str | pa.Table | None]:
+    """The rows, and the order of each task's: a column among them, or one beside them that is otherwise ignored."""
+    if order in (task, target):
+        raise UpstairsError(
+            f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
+        )
+    rows = read_rows(file, task, target, [name for name in ignore if name != order], drop_missing_target, classify)
+    if order is None:
+        return rows, None
+    check_columns(rows.X, [order], file)
+    if order not in ignore:
+        return rows, order
+    if rows.X.num_columns == 1:
+        raise UpstairsError(f"{file} has no columns left to predict {target!r} from.")
+    return rows._replace(X=rows.X.drop_columns([order])), rows.X.select([order])
+
+
+def _folds(folds: int | None, n_tasks: int) -> int:
+    """As many as asked for, or five of five tasks and more."""
+    if folds is not None and folds > n_tasks > 2:
+        raise UpstairsError(f"--folds asks for {folds} folds of {n_tasks} tasks; give at most --folds {n_tasks}.")
+    return folds or min(FOLDS, max(2, n_tasks))
+
+
+def _parse_shots(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
     try:
         shots = sorted({int(part) for part in text.split(",")})
     except ValueError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,7 +64,7 @@ def progress(n_steps: int | None = None) -> Iterator[Callable[[str], None]]:
         yield begin
 
 
-def show_errors(title: str, shots: list[int], errors: dict[str, list[float]]) -> None:
+def show_errors(title: str, shots: list[int], errors: dict[str, list[float]], standard_errors: dict[str, list[float]]) -> None:
     """Errors by learner (rows) and number of support rows (columns), the best of each column in bold."""
     table = Table()
     table.add_column("rows seen of a new task")
@@ -73,7 +74,9 @@ def show_errors(title: str, shots: list[int], errors: dict[str, list[float]]) ->
     shown = {learner: [f"{error:,.{decimals}f}" for error in row] for learner, row in errors.items()}
     best = [f"{min(column):,.{decimals}f}" for column in zip(*errors.values(), strict=True)]
     for learner, row in shown.items():
-        table.add_row(escape(learner), *(f"[bold]{e}[/]" if e == b else e for e, b in zip(row, best, strict=True)))
+        cells = (f"[bold]{error}[/]" if error == least else error for error, least in zip(row, best, strict=True))
+        spreads = (f" ± {se:,.{decimals}f}" if math.isfinite(se) else "" for se in standard_errors[learner])
+        table.add_row(escape(learner), *map(str.__add__, cells, spreads))
     say(title)
     show(table)
 
