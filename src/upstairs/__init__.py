@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoMetaClassifier",
+    "AutoMetaRegressor",
     "MetaGradientClassifier",
     "MetaGradientRegressor",
     "MetaRandomForestClassifier",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "AutoMetaClassifier": "upstairs.auto.estimator",
+    "AutoMetaRegressor": "upstairs.auto.estimator",
     "MetaGradientClassifier": "upstairs.gradient.estimator",
     "MetaGradientRegressor": "upstairs.gradient.estimator",
     "MetaRandomForestClassifier": "upstairs.forest.estimator",
