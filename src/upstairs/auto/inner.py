@@ -152,5 +152,7 @@ def _on_scale(one: Explanation, own: Scale | None, main: Scale | None) -> Explan
 
 
 def _sum(explanations: list[Explanation], weight: np.ndarray) -> Explanation:
-    parts = [sum(w * part for w, part in zip(weight, column, strict=True)) for column in list(zip(*explanations, strict=True))[:-1]]
+    parts = [
+        sum(w * part for w, part in zip(weight, column, strict=True)) for column in list(zip(*explanations, strict=True))[:-1]
+    ]
     return Explanation(*parts, exact=all(one.exact for one in explanations))

@@ -58,6 +58,23 @@ class Info(NamedTuple):
     blend_error: np.ndarray
     left_out: tuple[str, ...]
 
+    def sentences(self) -> list[str]:
+        """Who leads from how many rows on, what the blend gains by the others, and who was dropped or left out."""
+        leader = self.weight.argmax(axis=1)
+        told = []
+        for b in (b for b in range(len(BUCKETS)) if b == 0 or leader[b] != leader[b - 1]):
+            m, when = leader[b], "With no rows" if BUCKETS[b] == 0 else f"From {BUCKETS[b]} rows on"
+            if np.isnan(self.error[b, m]):
+                continue
+            told.append(
+                f"{when} {self.tried[m]} leads, with {self.weight[b, m]:.0%} of the weight: held-out error {self.error[b, m]:.4g}, "
+                f"{self.blend_error[b]:.4g} blended, {np.delete(self.error[b], m).min(initial=np.inf):.4g} by the best of the others."
+            )
+        dropped = [name for name, weight in zip(self.tried, self.weight.T, strict=True) if not weight.any()]
+        if dropped:
+            told.append(f"{' and '.join(dropped)} had next to no weight and {'was' if len(dropped) == 1 else 'were'} dropped.")
+        return told + list(self.left_out)
+
 
 class Fitted(NamedTuple):
     """A member, and the seconds that it took."""
