@@ -1,7 +1,7 @@
 """Outer learning of AutoMeta: every learner learns across the tasks, then they are weighed on held-out episodes.
 
-In order: the baselines; the learners asked for, within the time budget; what each says of the same episodes, by fold models that
-never saw the episode's task; weights by number of shots; those without weight dropped; the blend calibrated.
+In order: the baselines; the learners asked for, within the time budget; what each says of the same episodes, by fold models
+that never saw the task; weights by number of shots; those without weight dropped; the blend calibrated.
 """
 
 import time
