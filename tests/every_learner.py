@@ -1,6 +1,8 @@
 """Every learner that keeps the contract: a new one is one line here, and every test of the contract runs on it."""
 
 from upstairs import (
+    AutoMetaClassifier,
+    AutoMetaRegressor,
     MetaGradientClassifier,
     MetaGradientRegressor,
     MetaRandomForestClassifier,
@@ -25,7 +27,10 @@ SMALL_DESCENT = {
     "n_folds": 2,
 }  # compiling the descent for each table takes minutes
 
+ONE_LINE = ("hierarchical-ridge",)
+
 REGRESSORS = {
+    "auto": AutoMetaRegressor(learners=ONE_LINE, random_state=0),
     "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientRegressor(random_state=0, **SMALL_DESCENT),
     "svm": MetaSVR(random_state=0),
@@ -36,6 +41,7 @@ REGRESSORS = {
     "hierarchical-ridge": HierarchicalRidgeRegressor(random_state=0),
 }
 CLASSIFIERS = {
+    "auto": AutoMetaClassifier(learners=ONE_LINE, random_state=0),
     "forest": MetaRandomForestClassifier(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientClassifier(random_state=0, **SMALL_DESCENT),
     "svm": MetaSVC(random_state=0),

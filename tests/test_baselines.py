@@ -20,7 +20,7 @@ from upstairs.design import by_column, design_matrix, learn_design
 from upstairs.levels import shrunk_levels, task_sums, variance_components
 from upstairs.tasks import Tasks, assign_folds, offsets_of
 
-BASELINES = [name for name in REGRESSORS if name != "forest"]
+BASELINES = [name for name in REGRESSORS if name not in ("auto", "forest")]
 every_baseline = pytest.mark.parametrize("name", BASELINES)
 NONE = np.zeros(0, int)
 

@@ -50,6 +50,18 @@ def test_fit_says_what_it_did(tmp_path):
     assert meta.known_.ids[:2].tolist() == ["000", "001"]  # tasks are names, also where they look like numbers
 
 
+def test_fit_of_all_learners_says_who_leads_and_who_was_too_slow(tmp_path):
+    asked = ("fit", write_rows(tmp_path), "--task", "store", "--target", "sales", "-o", tmp_path / "m.upstairs")
+    code, out, _ = run(*asked, "--learner", "auto", "--time-budget", "0.01")
+    assert code == 0
+    assert "With no rows" in out
+    assert "leads, with" in out
+    assert "forest is left out: it wasn't ready within the time budget." in out
+    code, _, err = run(*asked, "--learner", "forest", "--time-budget", "5")
+    assert code == 2
+    assert "--time-budget is for --learner auto" in err
+
+
 def test_fit_json_is_one_object_and_nothing_else(tmp_path):
     rows_csv = write_rows(tmp_path)
     path = tmp_path / "m.upstairs"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoMetaClassifier",
+    "AutoMetaRegressor",
     "MetaGradientClassifier",
     "MetaGradientRegressor",
     "MetaRandomForestClassifier",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "AutoMetaClassifier": "upstairs.auto.estimator",
+    "AutoMetaRegressor": "upstairs.auto.estimator",
     "MetaGradientClassifier": "upstairs.gradient.estimator",
     "MetaGradientRegressor": "upstairs.gradient.estimator",
     "MetaRandomForestClassifier": "upstairs.forest.estimator",

@@ -1,14 +1,16 @@
-"""How much of a prediction comes from one model and how much from a second, bolder one.
+"""How much of a prediction comes from each of several models: of y and of log y, of trees and of a line, of several learners.
 
 exp(m + v/2) is the right mean where the log model is right, and wild where it isn't: heavy tails, or one giant task. A line
-reaches tasks beyond those seen, or misleads there. So the two are mixed (y and log y on the user's own scale, at each number of
-shots) with the weight that would have been best for held-out tasks
+reaches tasks beyond those seen, or misleads there. So they are mixed (y and log y on the user's own scale, at each number of
+shots) with the convex weights that would have been best for held-out tasks, averaged over bootstraps of a quarter of the
+*tasks*: where few tasks decide, their coming and going draws the weights towards the middle.
 
-    ŵ = Σ (y − ŷ_1)(ŷ_2 − ŷ_1) / Σ (ŷ_2 − ŷ_1)²,    clipped to [0, 1],
-
-averaged over bootstraps of a quarter of the *tasks*: where few tasks decide, their coming and going draws the weight towards
-the middle.
+    numbers    min ‖y − Σ_h w_h ŷ_h‖²    a minimum of wᵀGw on the simplex, where G = EᵀE and E holds the errors y − ŷ_h:
+               on the right subset S of the models it lies at G_S⁻¹1, normalised; there are few models, so all S are tried
+    classes    min −Σ log Σ_h w_h p_h    by EM: a row's share of model h is w_h p_h / Σ w p, and w_h the mean of its shares
 """
+
+import itertools
 
 import numpy as np
 
@@ -17,23 +19,30 @@ from upstairs.episodes import BUCKETS
 from upstairs.prediction import Prediction, log_density
 from upstairs.target import Scale
 
-__all__ = ["blend_heads", "blend_numbers", "blend_weights"]
+__all__ = ["blend_heads", "blend_numbers", "blend_weights", "mixture_weights"]
 
 N_BOOTSTRAPS = 200
 SHARE = 0.25
+N_MIXTURES, N_EM_STEPS = 50, 50
 
 
 def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Weights [heads] of one or two means [n] of y [n]; ``task`` [n] names each row's task."""
-    if len(means) == 1:
-        return np.ones(1)
-    gap = means[1] - means[0]
-    _, codes = np.unique(task, return_inverse=True)
-    n_tasks = codes.max() + 1
-    top, bottom = np.bincount(codes, (y - means[0]) * gap), np.bincount(codes, gap**2)
-    draws = rng.multinomial(max(2, int(SHARE * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
-    weight = np.clip((draws @ top + 1e-12) / (draws @ bottom + 2e-12), 0, 1).mean()
-    return np.array([1 - weight, weight])
+    """Weights [H] of H means [n] of y [n]; ``task`` [n] names each row's task."""
+    error = np.column_stack(means) - y[:, None]
+    counts, codes = _bootstraps(task, rng, N_BOOTSTRAPS)
+    gram = np.array([np.bincount(codes, a * b) for a, b in itertools.product(error.T, repeat=2)])
+    return _best_on_simplex((counts @ gram.T).reshape(-1, len(means), len(means))).mean(axis=0)
+
+
+def mixture_weights(probabilities: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Weights [H] of H models by the probabilities [n, H] that each gave to the right class."""
+    counts, codes = _bootstraps(task, rng, N_MIXTURES)
+    weights = np.full((len(counts), probabilities.shape[1]), 1 / probabilities.shape[1])
+    total = (counts @ np.bincount(codes))[:, None]
+    row_counts = counts[:, codes]
+    for _ in range(N_EM_STEPS):
+        weights *= (row_counts / (weights @ probabilities.T)) @ probabilities / total
+    return weights.mean(axis=0)
 
 
 def blend_heads(
@@ -61,3 +70,28 @@ def blend_numbers(
     weights = [between_buckets(calibration.shots, column, shots) for column in blend.T]
     mean = sum(weight * number.mean for weight, number in zip(weights, numbers, strict=True))
     return numbers[main]._replace(mean=mean)
+
+
+def _bootstraps(task: np.ndarray, rng: np.random.Generator, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each task was drawn, float64 [bootstraps, T], and the code [n] of each row's task."""
+    _, codes = np.unique(task, return_inverse=True)
+    n_tasks = codes.max() + 1
+    counts = rng.multinomial(max(2, int(SHARE * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=n_draws)
+    return counts.astype(float), codes
+
+
+def _best_on_simplex(gram: np.ndarray) -> np.ndarray:
+    """Convex weights [K, H] that minimise wᵀGw, for K Gram matrices [K, H, H]."""
+    K, H, _ = gram.shape
+    size = np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-300
+    gram = gram / size + 1e-9 * np.eye(H)
+    best, weights = np.full(K, np.inf), np.zeros((K, H))
+    for S in map(list, itertools.chain.from_iterable(itertools.combinations(range(H), r) for r in range(1, H + 1))):
+        w = np.linalg.solve(gram[:, S][:, :, S], np.ones((K, len(S), 1)))[:, :, 0]
+        w /= w.sum(axis=1, keepdims=True)
+        value = np.einsum("ki,kij,kj->k", w, gram[:, S][:, :, S], w)
+        better = (w >= 0).all(axis=1) & (value < best)
+        best[better] = value[better]
+        weights[better] = 0
+        weights[np.ix_(better, S)] = w[better]
+    return weights

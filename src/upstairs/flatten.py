@@ -1,6 +1,7 @@
 """Nested NamedTuples to JSON, arrays and texts, and back along their annotations: nothing in a file names a type or a module.
 
-A value is None, bool, int, float, str, ndarray, a function, a NamedTuple, or a tuple of these; its annotation says which.
+A value is None, bool, int, float, str, ndarray, a function, a NamedTuple, or a tuple of these; its annotation says which, or
+how to tell from the fields before it.
 In JSON:
 
     None, bool, int, str, finite float     as they are (repr of a float gives it back exactly)
@@ -46,8 +47,8 @@ def flatten(value: Any, hint: Any, where: str, parts: Parts) -> Any:
     if isinstance(value, np.ndarray) and np.ndarray in options:
         return _flatten_array(value, where, parts)
     if type(value) in options and _is_record(type(value)):
-        hints = typing.get_type_hints(type(value))
-        fields = {f: flatten(v, hints[f], f"{where}.{f}", parts) for f, v in value._asdict().items()}
+        told = value._asdict()
+        fields = {f: flatten(v, _hint(type(value), f, told), f"{where}.{f}", parts) for f, v in told.items()}
         return {"type": type(value).__name__, "fields": fields}
     if isinstance(value, tuple) and (items := _items(options, len(value))) is not None:
         return [flatten(v, h, f"{where}.{i}", parts) for i, (v, h) in enumerate(zip(value, items, strict=True))]
@@ -76,8 +77,10 @@ def rebuild(node: Any, hint: Any, where: str, parts: Parts) -> Any:
     if isinstance(node, dict) and "type" in node:
         for option in options:
             if _is_record(option) and option.__name__ == node["type"]:
-                hints = typing.get_type_hints(option)
-                return option(**{f: rebuild(n, hints[f], f"{where}.{f}", parts) for f, n in node["fields"].items()})
+                fields: dict[str, Any] = {}
+                for f, n in node["fields"].items():
+                    fields[f] = rebuild(n, _hint(option, f, fields), f"{where}.{f}", parts)
+                return option(**fields)
     scalar = unplain(node)
     if type(scalar) in options or (scalar is None and (types.NoneType in options or Callable in options)):
         return scalar
@@ -98,6 +101,12 @@ def fingerprint(content: bytes | np.ndarray) -> dict:
     """Size and SHA-256 of a text's bytes or of an array's."""
     flat = np.asarray(content, order="C").reshape(-1).view(np.uint8).data if isinstance(content, np.ndarray) else content
     return {"bytes": len(flat), "sha256": hashlib.sha256(flat).hexdigest()}
+
+
+def _hint(record: type, field: str, fields: dict) -> Any:
+    """The annotation of a NamedTuple's field; ``Annotated[Any, f]`` is whatever f says of the fields before it."""
+    hint = typing.get_type_hints(record, include_extras=True)[field]
+    return hint.__metadata__[0](fields) if typing.get_origin(hint) is typing.Annotated else hint
 
 
 def _options(hint: Any) -> list:

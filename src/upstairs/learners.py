@@ -8,6 +8,7 @@ from upstairs.errors import UpstairsError
 __all__ = ["LEARNERS", "check_learner", "class_by_name", "learner_class"]
 
 LEARNERS = {
+    "auto": ("upstairs.auto.estimator", "AutoMetaRegressor", "AutoMetaClassifier"),
     "forest": ("upstairs.forest.estimator", "MetaRandomForestRegressor", "MetaRandomForestClassifier"),
     "gradient": ("upstairs.gradient.estimator", "MetaGradientRegressor", "MetaGradientClassifier"),
     "svm": ("upstairs.svm.estimator", "MetaSVR", "MetaSVC"),

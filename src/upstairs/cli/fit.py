@@ -18,6 +18,8 @@ __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o stores.upstairs
 
+Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
+
 Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
 
 
@@ -29,6 +31,10 @@ def fit(
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Where to save the model.", show_default=False)
     ],
     learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
+    time_budget: Annotated[
+        float | None,
+        typer.Option("--time-budget", metavar="SECONDS", help="For auto: learners that aren't ready by then are left out."),
+    ] = None,
     classify: options.Classify = None,
     drop_missing_target: options.DropMissingTarget = False,
     ignore: options.Ignore = None,
@@ -44,6 +50,7 @@ def fit(
         raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
     check_writable(output)
     check_learner(learner)
+    budget = _budget(learner, time_budget)
     start = time.perf_counter()
     with progress() as begin:
         begin(f"Reading {file.name}")
@@ -53,7 +60,7 @@ def fit(
             other = "--regress" if rows.classify else "--classify"
             note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
         begin(f"Learning across {rows.n_tasks:,} tasks ({rows.X.num_rows:,} rows)")
-        meta = learner_class(learner, rows.classify)(random_state=seed).fit(rows.X, rows.y, groups=rows.groups)
+        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(rows.X, rows.y, groups=rows.groups)
         begin(f"Saving {output.name}")
         upstairs.save(meta, output, known_tasks=known_tasks, task_name=task, target_name=target)
     findings = {
@@ -70,6 +77,8 @@ def fit(
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
+    if learner == "auto":
+        findings["chosen"] = meta.info_.sentences()
     if json:
         print_json(findings)
     else:
@@ -79,11 +88,21 @@ def fit(
 command = fit
 
 
+def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
+    if time_budget is None:
+        return {}
+    if learner != "auto":
+        raise UpstairsError(f"--time-budget is for --learner auto, but the learner is {learner}. Leave it out, or choose auto.")
+    return {"time_budget": time_budget}
+
+
 def _tell(findings: dict) -> None:
     dropped = f", {findings['rows_dropped']:,} without a target left out" if findings["rows_dropped"] else ""
     say(
         f"Learned {bold(findings['target'])} across {findings['tasks']:,} tasks ({findings['rows']:,} rows{dropped}; "
         f"{len(findings['columns'])} columns) in {findings['seconds']:.1f} s."
     )
+    for sentence in findings.get("chosen", []):
+        say(f"  {escape(sentence)}")
     say(f"Saved {bold(findings['model'])} ({findings['bytes'] / 2**20:.1f} MB). Next:")
     say(f"  upstairs predict {escape(findings['model'])} NEW_ROWS.csv -o predictions.csv")

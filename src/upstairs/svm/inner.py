@@ -42,6 +42,8 @@ class Head(NamedTuple):
     loss : Loss
     scale : Scale or None
         None for classes.
+    blind : float64 [K, outputs, q]
+        θ of the models that never saw the tasks of a fold, for tasks known from fit.
     """
 
     features: Features
@@ -53,6 +55,7 @@ class Head(NamedTuple):
     spread: np.ndarray
     loss: Loss
     scale: Scale | None
+    blind: np.ndarray = np.empty((0, 0, 0))
 
 
 class State(NamedTuple):
@@ -61,7 +64,7 @@ class State(NamedTuple):
     Attributes
     ----------
     fold : int64 [T]
-        -1: a known task's own machine is that of its rows, whether or not θ has seen them.
+        Fold of each meta-train task; -1 if every model saw it.
     scale : Scale or None
         Of the head that intervals come from; None for classes.
     calibration : Calibration
@@ -96,7 +99,7 @@ class Adapted(NamedTuple):
     Attributes
     ----------
     v : tuple of float64 [T, outputs, q]
-        Of each head.
+        Of each head: what the task's machine adds to θ (to that of its fold, for a known task, and from there to θ).
     slope : tuple of float64 [n, outputs]
         Of each head's support rows.
     support : Tasks
@@ -114,10 +117,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         phi, Y = feature_matrix(head.features, support.X), target_of(head, support.y)
         C = _strength(state, head, support.sizes)
         machine = Machine(head.loss, head.relevance)
-        parts = [
-            adapt_machines(machine, phi, y, phi @ theta, support.offsets, C) for y, theta in zip(Y.T, head.theta, strict=True)
-        ]
-        v.append(np.stack([part for part, _ in parts], axis=1))
+        beside = _beside(head, fold)
+        f = phi @ head.theta.T + (phi[:, None] * beside[support.task_of_row]).sum(axis=2)
+        parts = [adapt_machines(machine, phi, y, shared, support.offsets, C) for y, shared in zip(Y.T, f.T, strict=True)]
+        v.append(np.stack([part for part, _ in parts], axis=1) + beside)
         slopes.append(np.column_stack([slope for _, slope in parts]))
     return Adapted(tuple(v), tuple(slopes), support)
 
@@ -172,6 +175,13 @@ def _with_kernel_again(head: Head, kernel: Callable) -> Head:
             f"{head.theta.shape[1] - n_linear}. Give the function that fit was given."
         )
     return head._replace(features=Features(design, kernel_map._replace(custom=kernel)))
+
+
+def _beside(head: Head, fold: np.ndarray) -> np.ndarray:
+    """How far θ of each task's fold lies from θ, float64 [T, outputs, q]; 0 where the fold is -1."""
+    if not len(head.blind):
+        return np.zeros((len(fold), *head.theta.shape))
+    return np.where(fold[:, None, None] < 0, 0, head.blind[fold] - head.theta)
 
 
 def margins_of(head: Head, v: np.ndarray, query: Tasks) -> np.ndarray:

@@ -152,7 +152,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     coef = np.stack([one.slope for one in main.solutions]) * np.repeat(cost, tasks.sizes)
     support = np.flatnonzero(coef.any(axis=0))
     state = state._replace(
-        fold=np.full(tasks.n_tasks, -1),
+        fold=_known_fold(tasks, few, fold),
         support=support,
         dual_coef=coef[:, support],
         support_task=np.bincount(tasks.task_of_row[support], minlength=tasks.n_tasks) > 0,
@@ -168,6 +168,15 @@ def _some_tasks(tasks: Tasks, rng: np.random.Generator) -> Tasks:
     sizes = np.minimum(tasks.sizes[order], max(MOST_ROWS // 200, MOST_ROWS // tasks.n_tasks))
     few = np.sort(order[: max(2, int(np.searchsorted(np.cumsum(sizes), MOST_ROWS)))])
     return tasks.take(few).thin(int(sizes.max()), rng)
+
+
+def _known_fold(tasks: Tasks, few: Tasks, fold: np.ndarray) -> np.ndarray:
+    """Fold [T] of each task; where no fold model saw a task, any of them is blind to it."""
+    if tasks.n_tasks < 2:
+        return np.full(tasks.n_tasks, -1)
+    known = np.arange(tasks.n_tasks) % (fold.max() + 1)
+    known[np.isin(tasks.ids, few.ids)] = fold
+    return known
 
 
 def _learn_head(
@@ -195,7 +204,7 @@ def _learn_head(
     slope, offset = learn_logits(loss, best.rows, margins, held_out)
     spread = learn_spread(loss, best.rows, margins, held_out)
     theta = np.stack([one.theta for one in solutions])
-    head = Head(best.features, theta, best.machine.relevance, C, slope, offset, spread, loss, scale)
+    head = Head(best.features, theta, best.machine.relevance, C, slope, offset, spread, loss, scale, thetas)
     return Trained(head, solutions, float(lam), best.path, margins)
 
 
