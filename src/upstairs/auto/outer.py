@@ -66,9 +66,10 @@ class Info(NamedTuple):
             m, when = leader[b], "With no rows" if BUCKETS[b] == 0 else f"From {BUCKETS[b]} rows on"
             if np.isnan(self.error[b, m]):
                 continue
+            second = np.delete(self.error[b], m).min(initial=np.inf)
             told.append(
-                f"{when} {self.tried[m]} leads, with {self.weight[b, m]:.0%} of the weight: held-out error {self.error[b, m]:.4g}, "
-                f"{self.blend_error[b]:.4g} blended, {np.delete(self.error[b], m).min(initial=np.inf):.4g} by the best of the others."
+                f"{when} {self.tried[m]} leads, with {self.weight[b, m]:.0%} of the weight: its held-out error is "
+                f"{self.error[b, m]:.4g}, that of the best of the others {second:.4g}, blended {self.blend_error[b]:.4g}."
             )
         dropped = [name for name, weight in zip(self.tried, self.weight.T, strict=True) if not weight.any()]
         if dropped:
@@ -84,7 +85,7 @@ class Fitted(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What each of M members says of the query rows [n] of the episodes that tell one bucket of shots from the one before it."""
+    """What each of M members says of the query rows [n] of the episodes that tell a bucket of shots from the one before."""
 
     predictions: list[Any]
     y: np.ndarray
