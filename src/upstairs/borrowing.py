@@ -58,13 +58,14 @@ def with_more_rows(meta: Any, support: Tasks, Z: np.ndarray, n_more: int, label:
 
 
 def _own_numbers(meta: Any, support: Tasks, Z: np.ndarray) -> np.ndarray:
-    scale, both = meta.state_.scale, support.take(np.zeros(2, int))
-    step = np.repeat([STEP, -STEP], len(support.y))
-    both = both._replace(y=back_quantile(scale, forward(scale, both.y) + step))
-    moved = (forward(scale, both.y) - forward(scale, support.take(np.zeros(2, int)).y)).reshape(2, -1)
+    scale = meta.state_.scale
+    u = forward(scale, support.y)
+    up, down = (back_quantile(scale, u + step) for step in (STEP, -STEP))
+    moved = (forward(scale, up) - forward(scale, down)).mean()  # the ends of a log scale may hold some rows back
+    both = support.take(np.zeros(2, int))._replace(y=np.concatenate([up, down]))
     prediction, _ = predict(adapt(meta, both), np.concatenate([Z, Z]), np.repeat([0, 1], len(Z)))
     up, down = prediction.center.reshape(2, -1)
-    return (up - down) / (moved[0] - moved[1]).mean()
+    return (up - down) / moved
 
 
 def _own_class(meta: Any, support: Tasks, Z: np.ndarray, label: int) -> np.ndarray:

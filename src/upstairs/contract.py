@@ -4,9 +4,11 @@ A learner gives four pure functions and never sees a table, a label or a task id
 here: reading tables, targets and groups; fitting; adapting to one task or many; known tasks.
 
     MetaEstimator    fit · adapt · adapt_tasks          learned upstairs, across tasks
-    AdaptedModel     update                             adapted downstairs, to one task
+    AdaptedModel     update · novelty_                  adapted downstairs, to one task
     AdaptedTasks     a Mapping task id -> AdaptedModel  adapted to many tasks at once
     all three        predict · predict_interval · predict_quantiles · predict_proba     (`answers`)
+    the first two    explain                                                            (`explain`)
+    MetaEstimator    nearest_tasks · task_map · suggest_rows        (`neighbours`, `suggestions`)
 """
 
 from __future__ import annotations
@@ -21,13 +23,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, explain, locate, predict
+from upstairs.adaptation import Learner, adapt, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
-from upstairs.prediction import Explanation
+from upstairs.explain import Receipt, write_receipts
+from upstairs.frames import make_table, table_kind
+from upstairs.neighbours import name_parts, nearest, principal_positions
+from upstairs.novelty import Reference, learn_reference, p_values
+from upstairs.suggestions import suggest
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
-from upstairs.tasks import Tasks, group_rows, offsets_of
+from upstairs.tasks import Tasks, group_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor", "AdaptedTasks", "Learner", "MetaClassifier", "MetaRegressor"]
 
@@ -42,6 +48,8 @@ class MetaEstimator(Answers, BaseEstimator):
     """
 
     learner: Learner
+    _table_kind = "pyarrow"
+    _reference: Reference | None = None
 
     def fit(self, X, y, groups=None):
         """Learn across tasks.
@@ -82,6 +90,7 @@ class MetaEstimator(Answers, BaseEstimator):
         state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
         self.state_, self.info_ = state, info
         self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
+        self._table_kind, self._reference = table_kind(X), None
         self._set_columns(columns)
         return self
 
@@ -121,10 +130,85 @@ class MetaEstimator(Answers, BaseEstimator):
             raise UpstairsError("adapt_tasks needs groups, the task of each row; for a single task call adapt(X, y).")
         return self._adapted_tasks(self, self._read_support(X, y, groups))
 
-    def explain(self, X) -> Explanation | dict[Any, Explanation]:
-        """Explain the zero-shot prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
+    def explain(self, X) -> Receipt | dict[Any, Receipt]:
+        """Explain the zero-shot prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
         check_is_fitted(self)
-        return explain(self, adapt(self, self.known_.take(np.array([], int))), self.columns_.encode(X))
+        return write_receipts(self, adapt(self, self._no_rows()), X)
+
+    def nearest_tasks(self, model: AdaptedModel, k: int = 5):
+        """The known tasks that one is most like, and how.
+
+        Parameters
+        ----------
+        model : AdaptedModel
+            Adapted from this meta-model.
+        k : int, default=5
+
+        Returns
+        -------
+        table : [k, 4], in the kind of table that fit was given (Arrow for an ndarray, and once loaded)
+            ``task``; ``distance``, in standard deviations of a prediction (see `upstairs.neighbours`); ``alike`` and
+            ``different``, the parts of the two models that agree and differ most: "level", "scale", "local" or a column.
+        """
+        self._check_own(model)
+        if k < 1:
+            raise UpstairsError(f"k must be 1 or more tasks, but is {k}.")
+        position, distance, alike, different = nearest(self, model.support_, k)
+        names = name_parts(self.columns_)
+        columns = {"task": self.known_.ids[position], "distance": distance}
+        columns |= {"alike": [names[part] for part in alike], "different": [names[part] for part in different]}
+        return make_table(columns, self._table_kind)
+
+    def task_map(self):
+        """The known tasks in two dimensions: along the two principal components in which their models differ.
+
+        Returns
+        -------
+        table : [T, 3], columns ``task``, ``x`` and ``y``, in the kind of table that fit was given
+        """
+        check_is_fitted(self)
+        x, y = principal_positions(self).T
+        return make_table({"task": self.known_.ids, "x": x, "y": y}, self._table_kind)
+
+    def suggest_rows(self, X_candidates, model: AdaptedModel | None = None, n: int = 1) -> np.ndarray:
+        """Which rows of one task to label next, so as to learn most about the others.
+
+        Parameters
+        ----------
+        X_candidates : table of m rows without labels
+        model : AdaptedModel, optional
+            What is known of the task so far; nothing by default.
+        n : int, default=1
+
+        Returns
+        -------
+        rows : int64 [n]
+            Positions in X_candidates, the most telling first (see `upstairs.suggestions`).
+        """
+        check_is_fitted(self)
+        if model is not None:
+            self._check_own(model)
+        Z = self.columns_.encode(X_candidates)
+        if not 1 <= n <= len(Z):
+            raise UpstairsError(f"n must lie between 1 and the {len(Z)} rows of X_candidates, but is {n}.")
+        support = self._no_rows()._replace(offsets=np.array([0, 0]), ids=np.zeros(1)) if model is None else model.support_
+        return suggest(self, support, Z, n)
+
+    @property
+    def novelty_reference_(self) -> Reference:
+        """How surprising the known tasks are; learned when it is first asked for, or when the model is saved."""
+        check_is_fitted(self)
+        if self._reference is None:
+            self._reference = learn_reference(self)
+        return self._reference
+
+    def _check_own(self, model: Any) -> None:
+        check_is_fitted(self)
+        if not isinstance(model, AdaptedModel) or model.meta is not self:
+            raise UpstairsError(f"model must come from adapt of this meta-model, but is a {type(model).__name__} of its own.")
+
+    def _no_rows(self) -> Tasks:
+        return self.known_.take(np.array([], int))
 
     def _ask(self, X, groups):
         check_is_fitted(self)
@@ -177,6 +261,7 @@ class AdaptedModel(Answers, BaseEstimator):
     ----------
     support_ : Tasks
         The s rows that it was adapted to, as numbers.
+    novelty_ : float
     """
 
     def __init__(self, meta: MetaEstimator):
@@ -188,17 +273,19 @@ class AdaptedModel(Answers, BaseEstimator):
 
     def update(self, X, y) -> AdaptedModel:
         """A new model, adapted to the rows of this one and the given ones: equal to adapting to all of them at once."""
-        more = type(self)(self.meta).fit(X, y).support_
-        both = self.support_._replace(
-            X=np.concatenate([self.support_.X, more.X]),
-            y=np.concatenate([self.support_.y, more.y]),
-            offsets=offsets_of(self.support_.sizes + more.sizes),
-        )
-        return type(self)(self.meta)._set_support(both)
+        return type(self)(self.meta)._set_support(self.support_.join(self.meta._read_support(X, y, None)))
 
-    def explain(self, X) -> Explanation | dict[Any, Explanation]:
-        """Explain the prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
-        return explain(self.meta, self._adaptation, self.meta.columns_.encode(X))
+    def explain(self, X) -> Receipt | dict[Any, Receipt]:
+        """Explain the prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
+        return write_receipts(self.meta, self._adaptation, X)
+
+    @property
+    def novelty_(self) -> float:
+        """The p-value of "this task is like the known ones" (see `upstairs.novelty`); small where its rows are surprising.
+
+        It can't fall below 1 / (T + 1) with T known tasks of as many rows. Without any row it is 1.
+        """
+        return float(p_values(self.meta, self.meta.novelty_reference_, self.support_)[0])
 
     def _set_support(self, support: Tasks):
         self.support_ = support
@@ -237,6 +324,16 @@ class AdaptedTasks(Answers, Mapping):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def novelty(self):
+        """The p-value of "this task is like the known ones" for each task (see `AdaptedModel.novelty_`).
+
+        Returns
+        -------
+        table : [T, 2], columns ``task`` and ``p_value``, in the kind of table that fit was given
+        """
+        values = p_values(self.meta, self.meta.novelty_reference_, self.support)
+        return make_table({"task": self.support.ids, "p_value": values}, self.meta._table_kind)
 
     def _ask(self, X, groups):
         Z = self.meta.columns_.encode(X)

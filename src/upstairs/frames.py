@@ -29,11 +29,13 @@ __all__ = [
     "kind_of",
     "level_name",
     "listed",
+    "make_table",
     "open_table",
     "plain",
     "read_vector",
     "row_count",
     "shown",
+    "table_kind",
     "wall_clock",
 ]
 
@@ -78,6 +80,18 @@ def answer(X: Any, values: np.ndarray, names: str | Sequence[str] | None = None)
         return engine.DataFrame(columns) if kind.is_polars() else engine.table(columns)
     plain = values.tolist() if values.dtype == object else values  # polars would keep an object array's text as objects
     return engine.Series(names, plain) if kind.is_polars() else engine.array(plain)
+
+
+def table_kind(X: Any) -> str:
+    """``pandas``, ``polars`` or ``pyarrow``: the kind of table that X is; ``pyarrow`` for what is none of these."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    kind = frame.implementation.value if isinstance(frame, nw.DataFrame) else ""
+    return kind if kind in ("pandas", "polars") else "pyarrow"
+
+
+def make_table(columns: Mapping[str, Any], kind: str) -> Any:
+    """A new table of the given kind, from its columns [n] by name."""
+    return nw.from_dict(dict(columns), backend=kind).to_native()
 
 
 def row_count(X: Any) -> int:

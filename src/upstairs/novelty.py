@@ -27,6 +27,7 @@ from scipy import special
 from upstairs.adaptation import adapt, predict
 from upstairs.calibration import between_buckets
 from upstairs.episodes import SHOTS
+from upstairs.errors import UpstairsError
 from upstairs.prediction import log_likelihood
 from upstairs.tasks import Tasks
 
@@ -62,11 +63,14 @@ class Reference(NamedTuple):
     quantiles: np.ndarray
 
 
-def learn_reference(meta: Any) -> Reference | None:
-    """The surprise of the known tasks of a fitted meta-model; None if there are fewer than two."""
+def learn_reference(meta: Any) -> Reference:
+    """The surprise of the known tasks of a fitted meta-model."""
     tasks, rng = meta.known_, np.random.default_rng(0)
     if tasks.n_tasks < 2:
-        return None
+        raise UpstairsError(
+            f"Whether a task is like the known ones can't be said, since this model holds {tasks.n_tasks} of them. "
+            "It takes two or more, and save(..., known_tasks=True) where the model was saved by an older upstairs."
+        )
     enough = [s for s in SHOTS if (tasks.sizes >= s).sum() >= min(FEWEST_TASKS, tasks.n_tasks)]
     n_tasks, densities = [], []
     for s in enough or [int(np.sort(tasks.sizes)[-2])]:

@@ -40,7 +40,7 @@ def suggest(meta: Any, support: Tasks, Z: np.ndarray, n: int) -> np.ndarray:
     covariances, noises = _posterior(meta, support.thin(MOST_SUPPORT, rng), Z[some])
     chosen: list[int] = []
     for _ in range(n):
-        total = covariances.diagonal(axis1=1, axis2=2) + noises
+        total = np.maximum(covariances.diagonal(axis1=1, axis2=2), 0) + noises
         gain = ((covariances**2).sum(axis=1) / total).sum(axis=0)
         gain[chosen] = -np.inf
         j = int(gain.argmax())
