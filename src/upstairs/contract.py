@@ -8,7 +8,7 @@ here: reading tables, targets and groups; fitting; adapting to one task or many;
     AdaptedTasks     a Mapping task id -> AdaptedModel  adapted to many tasks at once
     all three        predict · predict_interval · predict_quantiles · predict_proba     (`answers`)
     the first two    explain                                                            (`explain`)
-    MetaEstimator    nearest_tasks · task_map · suggest_rows        (`neighbours`, `suggestions`)
+    MetaEstimator    nearest_tasks · task_map · suggest_rows                            (`questions`)
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
 from upstairs.frames import make_table, table_kind
-from upstairs.neighbours import name_parts, nearest, principal_positions
 from upstairs.novelty import Reference, learn_reference, p_values
-from upstairs.suggestions import suggest
+from upstairs.questions import Questions
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
 from upstairs.tasks import Tasks, group_rows
@@ -41,14 +40,13 @@ MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
 
 
-class MetaEstimator(Answers, BaseEstimator):
+class MetaEstimator(Questions, Answers, BaseEstimator):
     """A meta-learner: learns across tasks in `fit`, adapts to one or many in `adapt` and `adapt_tasks`.
 
     Subclasses are final and give ``learner`` and their parameters, among them ``random_state``.
     """
 
     learner: Learner
-    _table_kind = "pyarrow"
     _reference: Reference | None = None
 
     def fit(self, X, y, groups=None):
@@ -133,66 +131,7 @@ class MetaEstimator(Answers, BaseEstimator):
     def explain(self, X) -> Receipt | dict[Any, Receipt]:
         """Explain the zero-shot prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
         check_is_fitted(self)
-        return write_receipts(self, adapt(self, self._no_rows()), X)
-
-    def nearest_tasks(self, model: AdaptedModel, k: int = 5):
-        """The known tasks that one is most like, and how.
-
-        Parameters
-        ----------
-        model : AdaptedModel
-            Adapted from this meta-model.
-        k : int, default=5
-
-        Returns
-        -------
-        table : [k, 4], in the kind of table that fit was given (Arrow for an ndarray, and once loaded)
-            ``task``; ``distance``, in standard deviations of a prediction (see `upstairs.neighbours`); ``alike`` and
-            ``different``, the parts of the two models that agree and differ most: "level", "scale", "local" or a column.
-        """
-        self._check_own(model)
-        if k < 1:
-            raise UpstairsError(f"k must be 1 or more tasks, but is {k}.")
-        position, distance, alike, different = nearest(self, model.support_, k)
-        names = name_parts(self.columns_)
-        columns = {"task": self.known_.ids[position], "distance": distance}
-        columns |= {"alike": [names[part] for part in alike], "different": [names[part] for part in different]}
-        return make_table(columns, self._table_kind)
-
-    def task_map(self):
-        """The known tasks in two dimensions: along the two principal components in which their models differ.
-
-        Returns
-        -------
-        table : [T, 3], columns ``task``, ``x`` and ``y``, in the kind of table that fit was given
-        """
-        check_is_fitted(self)
-        x, y = principal_positions(self).T
-        return make_table({"task": self.known_.ids, "x": x, "y": y}, self._table_kind)
-
-    def suggest_rows(self, X_candidates, model: AdaptedModel | None = None, n: int = 1) -> np.ndarray:
-        """Which rows of one task to label next, so as to learn most about the others.
-
-        Parameters
-        ----------
-        X_candidates : table of m rows without labels
-        model : AdaptedModel, optional
-            What is known of the task so far; nothing by default.
-        n : int, default=1
-
-        Returns
-        -------
-        rows : int64 [n]
-            Positions in X_candidates, the most telling first (see `upstairs.suggestions`).
-        """
-        check_is_fitted(self)
-        if model is not None:
-            self._check_own(model)
-        Z = self.columns_.encode(X_candidates)
-        if not 1 <= n <= len(Z):
-            raise UpstairsError(f"n must lie between 1 and the {len(Z)} rows of X_candidates, but is {n}.")
-        support = self._no_rows()._replace(offsets=np.array([0, 0]), ids=np.zeros(1)) if model is None else model.support_
-        return suggest(self, support, Z, n)
+        return write_receipts(self, adapt(self, self.known_.nothing()), X)
 
     @property
     def novelty_reference_(self) -> Reference:
@@ -201,14 +140,6 @@ class MetaEstimator(Answers, BaseEstimator):
         if self._reference is None:
             self._reference = learn_reference(self)
         return self._reference
-
-    def _check_own(self, model: Any) -> None:
-        check_is_fitted(self)
-        if not isinstance(model, AdaptedModel) or model.meta is not self:
-            raise UpstairsError(f"model must come from adapt of this meta-model, but is a {type(model).__name__} of its own.")
-
-    def _no_rows(self) -> Tasks:
-        return self.known_.take(np.array([], int))
 
     def _ask(self, X, groups):
         check_is_fitted(self)

@@ -157,11 +157,11 @@ class Receipt(Explanation):
         later = f"with {n_more} {'more ' if s else ''}{'row' if n_more == 1 else 'rows'}"
         share, after = self.borrowed.mean(), self.borrowed_after(n_more).mean()
         if s == 0:
-            return f"No row of this task was seen: all is borrowed from other tasks; {later} it would be about {after:.0%}."
+            return f"No row of this task was seen: all is borrowed from other tasks; {later} about {_percent(after)} would be."
         return (
-            f"{share:.0%} of it is borrowed from other tasks, {1 - share:.0%} is the word of this task's own rows; "
-            f"{later} about {after:.0%} would be borrowed."
-        ).replace("%", " %")
+            f"{_percent(share)} of it is borrowed from other tasks, {_percent(1 - share)} is the word of this task's own rows; "
+            f"{later} about {_percent(after)} would be borrowed."
+        )
 
 
 def write_receipts(meta: Any, adaptation: Adaptation, X: Any) -> Receipt | dict[Any, Receipt]:
@@ -184,7 +184,11 @@ def _rows(s: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _signed(value: float) -> str:

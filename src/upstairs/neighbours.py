@@ -94,8 +94,7 @@ def _probes(meta: Any) -> np.ndarray:
 def _deviations(meta: Any, tasks: Tasks, fold: np.ndarray, probes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predictions less zero-shot ones, and standard deviations: both [T, m, C], C is 1 for numbers."""
     folds, model = np.unique(fold, return_inverse=True)
-    nothing = tasks.take(np.array([], int))
-    nothing = nothing._replace(offsets=np.zeros(len(folds) + 1, int), ids=np.arange(len(folds)))
+    nothing = tasks.nothing().take(np.zeros(len(folds), int))
     after, spread = _latents(meta, tasks, fold, probes)
     before, _ = _latents(meta, nothing, folds, probes)
     return after - before[model], spread
