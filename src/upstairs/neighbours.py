@@ -21,7 +21,7 @@ from upstairs.tasks import Tasks
 
 __all__ = ["Neighbours", "name_parts", "nearest", "principal_positions"]
 
-N_PROBES, N_EXPLAINED = 64, 32
+N_PROBES, N_EXPLAINED = 64, 16
 NOTHING = 1e-9
 
 
