@@ -11,6 +11,8 @@ It is asked of the model itself, so of every learner alike. Numbers: the support
 deviation of the target, on the scale that the learner works on. A class: each support row in turn is given to it and to each
 of the others; ŷ is the probability of the class.
 
+How far row i moved a prediction is told by leaving it out: ŷ − ŷ₋ᵢ.
+
 References
 ----------
 Bühlmann (1967), Experience rating and credibility, ASTIN Bulletin 4.
@@ -22,9 +24,9 @@ import numpy as np
 
 from upstairs.adaptation import adapt, predict
 from upstairs.target import back_quantile, forward
-from upstairs.tasks import Tasks
+from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["borrowed_share", "with_more_rows"]
+__all__ = ["borrowed_share", "moved_by_rows", "with_more_rows"]
 
 STEP = 0.5
 MOST_FLIPPED = 30
@@ -55,6 +57,21 @@ def with_more_rows(meta: Any, support: Tasks, Z: np.ndarray, n_more: int, label:
         more = Tasks(X, y, np.array([0, n_more]), support.ids, support.levels)
         shares.append(borrowed_share(meta, support.join(more), Z, label))
     return np.mean(shares, axis=0)
+
+
+def moved_by_rows(meta: Any, support: Tasks, Z: np.ndarray, label: int = 1) -> np.ndarray:
+    """How far each of the s support rows moved the predictions of Z [n, p], float64 [n, s]: on the learner's scale, or of the
+    probability of class ``label``.
+    """
+    s = len(support.y)
+    kept = np.flatnonzero(~np.eye(s, dtype=bool).ravel()) % s
+    X, y = np.concatenate([support.X, support.X[kept]]), np.concatenate([support.y, support.y[kept]])
+    offsets = offsets_of(np.array([s] + s * [s - 1]))
+    adaptation = adapt(meta, Tasks(X, y, offsets, np.arange(s + 1), support.levels))
+    prediction, _ = predict(adaptation, np.tile(Z, (s + 1, 1)), np.repeat(np.arange(s + 1), len(Z)))
+    answer = prediction.center if meta.state_.scale is not None else np.exp(prediction.log_proba[:, label])
+    whole, *without = answer.reshape(s + 1, len(Z))
+    return (whole - np.array(without)).T
 
 
 def _own_numbers(meta: Any, support: Tasks, Z: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from upstairs.adaptation import Adaptation, explain
-from upstairs.borrowing import borrowed_share, with_more_rows
+from upstairs.borrowing import borrowed_share, moved_by_rows, with_more_rows
 from upstairs.errors import UpstairsError
 from upstairs.frames import answer
 from upstairs.prediction import Explanation
@@ -22,6 +22,10 @@ from upstairs.tasks import Tasks
 __all__ = ["Receipt", "write_receipts"]
 
 MORE = 5
+MOST_LEFT_OUT = 100
+"""Support rows up to which it is told which of them moved a prediction most."""
+LEAST_TOLD = 0.005
+"""Of the whole prediction less its base: smaller parts aren't worth a word."""
 
 
 class Question(NamedTuple):
@@ -107,14 +111,12 @@ class Receipt(Explanation):
         unit = "" if self.unit == "y" else f", in {self._unit_name()}"
         lines = [
             f"{what} {_number(base.mean() + mean['shared'].sum() + own)}{unit}: {_number(base.mean())} for any row, "
-            f"{_signed(mean['shared'].sum())} for its columns{self._most(mean['shared'])} and {_signed(own)} "
+            f"{_signed(mean['shared'].sum())} for its columns{self._most(mean)} and {_signed(own)} "
             f"from {_rows(s)} of this task{self._own(mean)}."
         ]
         lines.append(self._borrowing(s, n_more))
-        if s > 1:
-            moved = np.abs(self.support).mean(axis=0) * self._size()
-            row = int(moved.argmax())
-            lines.append(f"Row {row} of the support (counted from 0) moved it most, by {_number(moved[row])}.")
+        if 1 < s <= MOST_LEFT_OUT:
+            lines.append(self._moving())
         if not self.exact:
             lines.append("How it divides between columns or rows is an approximation; the sum is exact.")
         return lines
@@ -143,15 +145,23 @@ class Receipt(Explanation):
             return self.unit
         return f"logits of {self.question.meta.classes_.tolist()[self.question.label]!r}"
 
-    def _most(self, effects: np.ndarray) -> str:
-        """The columns with the largest effects [p], in brackets."""
-        first = [j for j in np.argsort(-np.abs(effects), kind="stable")[:3] if abs(effects[j]) > 1e-9]
+    def _most(self, mean: dict[str, np.ndarray]) -> str:
+        """The columns with the largest shared effects, in brackets."""
+        effects = mean["shared"]
+        first = [j for j in np.argsort(-np.abs(effects), kind="stable")[:3] if abs(effects[j]) > _least(mean)]
         return f" ({', '.join(f'{self.names[j]} {_signed(effects[j])}' for j in first)})" if first else ""
 
     def _own(self, mean: dict[str, np.ndarray]) -> str:
-        named = {"level": "level", "scale": "strength of the shared effects", "own": "slopes", "local": "near rows"}
-        told = [f"{words} {_signed(mean[name].sum())}" for name, words in named.items() if np.abs(mean[name]).max() > 1e-9]
+        """The kinds of the task's own effects, in brackets."""
+        named = {"level": "level", "scale": "strength of the shared effects", "own": "slopes", "local": "rows nearby"}
+        told = [f"{words} {_signed(mean[name].sum())}" for name, words in named.items() if abs(mean[name].sum()) > _least(mean)]
         return f" ({', '.join(told)})" if len(told) > 1 else ""
+
+    def _moving(self) -> str:
+        moved = moved_by_rows(self.question.meta, self.question.support, self.question.Z, self.question.label).mean(axis=0)
+        row = int(np.abs(moved).argmax())
+        what = "the probability" if self.unit == "logit" else "it"
+        return f"Row {row} of the support (counted from 0) moved {what} most: by {_signed(moved[row] * self._size())}."
 
     def _borrowing(self, s: int, n_more: int) -> str:
         later = f"with {n_more} {'more ' if s else ''}{'row' if n_more == 1 else 'rows'}"
@@ -177,6 +187,10 @@ def _receipt(parts: Explanation, question: Question) -> Receipt:
     receipt = Receipt(*parts)
     receipt.question = question
     return receipt
+
+
+def _least(mean: dict[str, np.ndarray]) -> float:
+    return LEAST_TOLD * max(np.abs(part).max() for part in mean.values())
 
 
 def _rows(s: int) -> str:
