@@ -3,11 +3,12 @@
     python benchmarks/suggest_rows.py                                          # minutes
     python benchmarks/suggest_rows.py --panels exam,milk --learner hierarchical-ridge --within-train
 
-Of each unseen task of a panel half of the rows are query, at most 40 of the others are candidates. ``meta.suggest_rows`` names
-1, 2, 5 and 10 candidates, beginning with nothing; others are drawn at random, five times over. Both are labelled and adapted
-to. Shown is the error over that of random rows (mean squared error, or log loss for classes), a geometric mean over panels and
-seeds, and the standard error of its logarithm over panels. With ``--within-train`` the unseen tasks stay unseen: the
-meta-train tasks are split again.
+Of each unseen task half of the rows are query, at most 40 of the others are candidates. ``meta.suggest_rows`` names 1, 2, 5
+and 10 candidates, beginning with nothing; others are drawn at random, five times over. Both are labelled and adapted to. Two
+things are shown, suggested over random rows: the error on the query rows (mean squared error; log loss for classes), most of
+which is noise that no row takes away; and what is yet to be learned, the mean squared distance from the predictions after all
+candidates. Geometric means over seeds and panels; the standard error is that of the mean logarithm over panels. With
+``--within-train`` the unseen tasks stay unseen: the meta-train tasks are split again.
 """
 
 import argparse
@@ -38,46 +39,55 @@ def main() -> None:
             panel = panels.load(name)
             panel = panels.within_train(panel, seed) if args.within_train else panel
             ratios = compare(args, panel, seed)
-            records += [{"panel": name, "seed": seed, "shots": s, "log": np.log(ratio)} for s, ratio in ratios.items()]
-            print(name, seed, {s: round(ratio, 3) for s, ratio in ratios.items()}, flush=True)
+            records += [{"panel": name, "shots": s, "error": e, "to learn": d} for s, (e, d) in ratios.items()]
+            print(name, seed, {s: ratio.round(3).tolist() for s, ratio in ratios.items()}, flush=True)
     summary = summarise(pd.DataFrame(records))
-    show(f"{label_of(args)}: error of suggested rows over that of random ones", summary)
+    show(f"{label_of(args)}: suggested rows over random ones", summary)
     if not args.within_train:
         write(args, "suggest-rows", summary)
 
 
-def compare(args: argparse.Namespace, panel: panels.Panel, seed: int) -> dict[int, float]:
-    """Error of suggested rows over that of random ones, by number of rows."""
+def compare(args: argparse.Namespace, panel: panels.Panel, seed: int) -> dict[int, np.ndarray]:
+    """Error, and what is yet to be learned, of suggested rows over that of random ones, by number of rows: each [2]."""
     train, unseen = panels.split(panel, seed)
-    classify = panel.kind == "classification"
     meta = make_learner(args, panel.kind, seed).fit(panel.X[train], panel.y[train], groups=panel.task[train])
-    total = {s: np.zeros(2) for s in SHOTS}
+    total = {s: np.zeros((2, 2)) for s in SHOTS}
     for task, candidates, query in panels.episodes(panel, MOST_CANDIDATES, seed):
         if task in unseen[:MOST_TASKS].tolist() and len(candidates) >= 2:
-            suggested = candidates[meta.suggest_rows(panel.X.iloc[candidates], n=min(SHOTS[-1], len(candidates)))]
+            suggested = candidates[meta.suggest_rows(panel.X.iloc[candidates], n=min(SHOTS[-1], len(candidates) - 1))]
             rng = np.random.default_rng([seed, task])
-            drawn = [rng.permutation(candidates) for _ in range(N_RANDOM)]
+            drawn = [rng.permutation(candidates)[: len(suggested)] for _ in range(N_RANDOM)]
+            goal = answers(meta, panel, [candidates], query)[0]
             for s in SHOTS:
-                errors = [error(meta, panel, rows[:s], query, classify) for rows in [suggested, *drawn]]
-                total[s] += errors[0], np.mean(errors[1:])
-    return {s: float(sums[0] / sums[1]) for s, sums in total.items()}
+                given = answers(meta, panel, [rows[:s] for rows in [suggested, *drawn]], query)
+                errors = [error(answer, panel, query) for answer in given]
+                distances = ((given - goal) ** 2).mean(axis=tuple(range(1, given.ndim)))
+                total[s] += [[errors[0], np.mean(errors[1:])], [distances[0], distances[1:].mean()]]
+    return {s: sums[:, 0] / sums[:, 1] for s, sums in total.items()}
 
 
-def error(meta, panel: panels.Panel, support: np.ndarray, query: np.ndarray, classify: bool) -> float:
-    """Mean over the query rows of one task."""
-    model, X, y = meta.adapt(panel.X.iloc[support], panel.y[support]), panel.X.iloc[query], panel.y[query]
-    if classify:
-        at = np.searchsorted(meta.classes_, y)
-        return float(-np.log(np.asarray(model.predict_proba(X))[np.arange(len(y)), at]).mean())
-    return float(((np.asarray(model.predict(X)) - y) ** 2).mean())
+def answers(meta, panel: panels.Panel, supports: list[np.ndarray], query: np.ndarray) -> np.ndarray:
+    """Predictions [k, n], or probabilities [k, n, C], for the query rows of one task after each of k supports."""
+    rows, copy = np.concatenate(supports), np.repeat(np.arange(len(supports)), [len(support) for support in supports])
+    models = meta.adapt_tasks(panel.X.iloc[rows], panel.y[rows], groups=copy)
+    X, asked = panel.X.iloc[np.tile(query, len(supports))], np.repeat(np.arange(len(supports)), len(query))
+    given = models.predict_proba(X, groups=asked) if panel.kind == "classification" else models.predict(X, groups=asked)
+    return np.asarray(given).reshape(len(supports), len(query), *np.shape(given)[1:])
+
+
+def error(answer: np.ndarray, panel: panels.Panel, query: np.ndarray) -> float:
+    y = panel.y[query]
+    if panel.kind == "classification":
+        return float(-np.log(answer[np.arange(len(y)), y]).mean())
+    return float(((answer - y) ** 2).mean())
 
 
 def summarise(records: pd.DataFrame) -> pd.DataFrame:
-    """Each panel by shots, then all of them with the standard error over panels of the logarithm."""
-    logs = records.pivot_table("log", "panel", "shots")
-    table = np.exp(logs)
-    table.loc["geometric mean"] = np.exp(logs.mean())
-    table.loc["standard error"] = logs.sem()
+    """Both ratios of each panel by shots, then of all of them with the standard error over panels of the logarithm."""
+    values = records.pivot_table(["error", "to learn"], "panel", "shots", aggfunc=lambda ratios: np.log(ratios).mean())
+    table = np.exp(values)
+    table.loc["geometric mean"] = np.exp(values.mean())
+    table.loc["standard error"] = values.sem()
     return table
 
 
