@@ -37,7 +37,7 @@ STEPS = np.array([0, 1, 2, 5, 10])
 N_ORDERS = 3
 FEWEST_TASKS = 20
 """Known tasks with enough rows that a number of shots takes to be learned at, where there are so many."""
-FEWEST_EPISODES, MOST_EPISODES = 300, 1000
+FEWEST_EPISODES, MOST_EPISODES = 500, 1000
 LEVELS = np.linspace(0, 1, 401)
 
 

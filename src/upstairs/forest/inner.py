@@ -112,9 +112,10 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
 
 
 def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, ...]:
-    """Split the prediction of each query row of the first task, once for each head; exact."""
+    """Split the prediction of each query row of the first task, once for each class, or by the main head; exact."""
     explanations = []
-    for head, deviation in zip(state.heads, adapted.deviations, strict=True):
+    some = slice(None) if state.scale is None else slice(state.main, state.main + 1)
+    for head, deviation in zip(state.heads[some], adapted.deviations[some], strict=True):
         base, shared = explain_mean(head.mean, query.X)
         rows = features_of(head, query, adapted.fold)
         explanations.append(explain_deviation(head.prior, head.features, deviation, rows, base, shared))
