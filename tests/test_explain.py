@@ -13,7 +13,7 @@ import upstairs
 from every_learner import SMALL_FOREST
 from shop import fit_model, run, sales
 from test_persistence import DATA
-from upstairs import MetaRandomForestRegressor, UpstairsError, UpstairsWarning, novelty
+from upstairs import MetaRandomForestRegressor, UpstairsError, novelty
 from upstairs.baselines.hierarchical_ridge import HierarchicalRidgeRegressor
 from upstairs.baselines.pooled import PooledRegressor
 from upstairs.baselines.shrunk_mean import ShrunkMeanClassifier, ShrunkMeanRegressor
@@ -97,7 +97,7 @@ def test_pooled_borrows_everything_and_a_model_of_the_task_alone_nothing():
     X, y, task = population(30, 20, seed=0)
     for learner, borrowed in ((PooledRegressor, 1.0), (TaskRidgeRegressor, 0.0)):
         model = learner(random_state=0).fit(X[200:], y[200:], groups=task[200:]).adapt(X[:10], y[:10])
-        np.testing.assert_allclose(model.explain(X[10:12]).borrowed, borrowed, atol=1e-6)
+        np.testing.assert_allclose(model.explain(X[10:12]).borrowed, borrowed, atol=2e-3)
 
 
 def test_rows_that_may_come_are_foreseen(ridge):
@@ -117,8 +117,7 @@ def test_the_table_adds_up_in_the_units_of_the_target(forest):
     X, y, _ = population(1, 20, seed=3)
     frame = pandas.DataFrame(X[6:9], index=[7, 8, 9], columns=["x0", "x1"])
     model = forest.adapt(X[:6], y[:6])
-    with pytest.warns(UpstairsWarning, match="without feature names"):
-        receipt, mean = model.explain(frame), model.predict(frame)
+    receipt, mean = model.explain(frame), model.predict(frame)
     table = receipt.to_table()
     assert list(table.index) == [7, 8, 9]
     parts = ["base", "shared: x0", "shared: x1", "level", "scale", "own: x0", "own: x1", "local"]
@@ -165,8 +164,8 @@ def test_the_row_that_moved_a_prediction_most_is_named(shrunk):
 
 
 def test_a_log_target_is_explained_in_logs():
-    X, y, task, _ = make_heavy_tails(n_tasks=40, n_rows=15, random_state=0)
-    meta = MetaRandomForestRegressor(random_state=0, n_folds=2, **SMALL_FOREST).fit(X[60:], y[60:], groups=task[60:])
+    X, y, task, _ = make_heavy_tails(n_tasks=24, n_rows=12, random_state=0)
+    meta = MetaRandomForestRegressor(random_state=0, n_folds=2, **SMALL_FOREST).fit(X[12:], y[12:], groups=task[12:])
     receipt = meta.adapt(X[:5], y[:5]).explain(X[5:7])
     assert receipt.unit == "log y"
     assert "in log y" in receipt.sentences()[0]

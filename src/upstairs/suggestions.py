@@ -66,11 +66,16 @@ def _posterior(meta: Any, support: Tasks, Z: np.ndarray) -> tuple[np.ndarray, np
         response, noise = (moved / now.spread[:, None]).T[None], np.ones((1, len(Z)))
     own = np.clip(response.diagonal(axis1=1, axis2=2), 0, LARGEST_RESPONSE)
     variance = noise * own / (1 - own)
-    covariance = response * (variance + noise)[:, None, :]
-    covariance = (covariance + covariance.swapaxes(1, 2)) / 2
-    at = np.arange(len(Z))
-    covariance[:, at, at] = variance
-    return covariance, noise
+    return np.stack([_covariance(*parts) for parts in zip(response, variance, noise, strict=True)]), noise
+
+
+def _covariance(response: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The covariance [m, m] nearest to what the responses say, which are no covariance where the learner isn't Gaussian."""
+    covariance = response * (variance + noise)
+    np.fill_diagonal(covariance, variance)
+    most = np.sqrt(np.outer(variance, variance))
+    eigenvalue, U = np.linalg.eigh(np.clip((covariance + covariance.T) / 2, -most, most))
+    return (U * np.maximum(eigenvalue, 0)) @ U.T
 
 
 def _after(meta: Any, support: Tasks, Z: np.ndarray, y: np.ndarray):
