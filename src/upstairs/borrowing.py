@@ -1,17 +1,16 @@
 """How much of a prediction is the task's own rows' word, and how much is borrowed from other tasks.
 
-    own_q = Σ_i ∂ŷ_q / ∂y_i,    borrowed_q = 1 − own_q
+A prediction that one more row of its own kind would move by a share R of the surprise has the weight of N = (1 − R) / R rows
+(`influence`). Before any row of the task is seen these are all the other tasks'; so
 
-the sum over the support rows i: had the whole task lain a little higher, so much of it would the prediction have followed. In
-actuarial science this is the credibility of the task's own experience (Bühlmann 1967). Of a random intercept with variance τ²
-and noise σ², borrowed = σ² / (σ² + s τ²) after s rows, which is also the share of the prior variance that is left; a model
-without adaptation borrows all, one of the support alone nothing.
+    borrowed_q = N_q(no support) / N_q(support),    N_q = (1 − R_qq) / R_qq
 
-It is asked of the model itself, so of every learner alike. Numbers: the support is moved up and down by half a standard
-deviation of the target, on the scale that the learner works on. A class: each support row in turn is given to it and to each
-of the others; ŷ is the probability of the class.
+Of a random intercept with variance τ² and noise σ², N is σ²/τ² + s after s rows, and borrowed = σ² / (σ² + s τ²): in actuarial
+science one less the credibility of the task's own experience (Bühlmann 1967). Of any Gaussian process it is the share of the
+prior variance of the task's deviation at q that is left. A model that never adapts borrows everything, one of the support alone
+next to nothing. It is asked of the model itself, so of every learner alike.
 
-How far row i moved a prediction is told by leaving it out: ŷ − ŷ₋ᵢ.
+How far support row i moved a prediction is told by leaving it out: ŷ − ŷ₋ᵢ.
 
 References
 ----------
@@ -23,14 +22,11 @@ from typing import Any
 import numpy as np
 
 from upstairs.adaptation import adapt, predict
-from upstairs.target import back_quantile, forward
+from upstairs.influence import own_responses
 from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["borrowed_share", "moved_by_rows", "with_more_rows"]
 
-STEP = 0.5
-MOST_FLIPPED = 30
-"""Support rows whose class is changed, one at a time; of a larger support the sum over so many is scaled up."""
 N_DRAWS = 4
 """Draws of the rows that might come, averaged."""
 
@@ -39,8 +35,9 @@ def borrowed_share(meta: Any, support: Tasks, Z: np.ndarray, label: int = 1) -> 
     """The borrowed share [n] of the predictions of rows Z [n, p] by one task's support; of the probability of class ``label``."""
     if len(support.y) == 0:
         return np.ones(len(Z))
-    own = _own_numbers(meta, support, Z) if meta.state_.scale is not None else _own_class(meta, support, Z, label)
-    return np.clip(1 - own, 0, 1)
+    before, now = (own_responses(meta, some, Z) for some in (support.nothing(), support))
+    weight, rows = (((1 - R) / R)[0 if len(R) == 1 else label] for R in (before, now))
+    return np.minimum(weight / rows, 1)
 
 
 def with_more_rows(meta: Any, support: Tasks, Z: np.ndarray, n_more: int, label: int = 1) -> np.ndarray:
@@ -72,27 +69,3 @@ def moved_by_rows(meta: Any, support: Tasks, Z: np.ndarray, label: int = 1) -> n
     answer = prediction.center if meta.state_.scale is not None else np.exp(prediction.log_proba[:, label])
     whole, *without = answer.reshape(s + 1, len(Z))
     return (whole - np.array(without)).T
-
-
-def _own_numbers(meta: Any, support: Tasks, Z: np.ndarray) -> np.ndarray:
-    scale = meta.state_.scale
-    u = forward(scale, support.y)
-    up, down = (back_quantile(scale, u + step) for step in (STEP, -STEP))
-    moved = (forward(scale, up) - forward(scale, down)).mean()  # the ends of a log scale may hold some rows back
-    both = support.take(np.zeros(2, int))._replace(y=np.concatenate([up, down]))
-    prediction, _ = predict(adapt(meta, both), np.concatenate([Z, Z]), np.repeat([0, 1], len(Z)))
-    up, down = prediction.center.reshape(2, -1)
-    return (up - down) / moved
-
-
-def _own_class(meta: Any, support: Tasks, Z: np.ndarray, label: int) -> np.ndarray:
-    s, n_classes = len(support.y), len(meta.classes_)
-    rows = np.sort(np.random.default_rng(0).permutation(s)[:MOST_FLIPPED])
-    changed = support.take(np.zeros(len(rows) * n_classes, int))
-    y = changed.y.reshape(len(rows), n_classes, s).copy()
-    y[np.arange(len(rows))[:, None], np.arange(n_classes), rows[:, None]] = np.arange(n_classes)
-    task = np.repeat(np.arange(len(rows) * n_classes), len(Z))
-    prediction, _ = predict(adapt(meta, changed._replace(y=y.ravel())), np.tile(Z, (len(rows) * n_classes, 1)), task)
-    probability = np.exp(prediction.log_proba[:, label]).reshape(len(rows), n_classes, len(Z))
-    others = np.delete(probability, label, axis=1).mean(axis=1)
-    return (probability[:, label] - others).sum(axis=0) * s / len(rows)

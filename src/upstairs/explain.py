@@ -51,8 +51,7 @@ class Receipt(Explanation):
     unit : str
         ``"y"``, ``"log y"`` or ``"logit"``.
     borrowed : float64 [n]
-        Share of each prediction that is borrowed from other tasks: 1 − Σ_i ∂ŷ/∂y_i over the support rows i, clipped to
-        [0, 1]. See `upstairs.borrowing`.
+        Share of the weight of each prediction that is borrowed from other tasks (see `upstairs.borrowing`).
 
     Examples
     --------

@@ -1,13 +1,6 @@
 """Which rows to label next: those from which one learns most about all the others.
 
-A learner's posterior covariance, seen from outside. If row j were labelled and came out one standard deviation of its noise
-higher, the prediction of row q would move by R_qj; of a Gaussian posterior with covariance K and noise variance w_j
-
-    R_qj = K_qj / (K_jj + w_j),    so that    K_jj = w_j R_jj / (1 − R_jj),    K_qj = R_qj (K_jj + w_j)
-
-One batched adaptation to the support and each candidate in turn gives R, and so K, of every learner; where it isn't Gaussian
-this is its linear approximation. Numbers: w = 1. Classes: R from giving row j to a class and to the others, w = p (1 − p).
-
+Responses of rows to each other give the covariance K of what isn't known of the task, and the noise w (`influence`).
 Labelling j leaves K − K_·j K_j· / (K_jj + w_j), and lowers the sum of the variances by Σ_q K_qj² / (K_jj + w_j). The row with
 the most is taken, K updated, and so on: it doesn't take the labels to know how much they will tell (Seo et al. 2000).
 
@@ -21,16 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from upstairs.adaptation import adapt, predict
-from upstairs.prediction import ClassPrediction
-from upstairs.target import back_quantile
+from upstairs.influence import LARGEST, responses
 from upstairs.tasks import Tasks
 
 __all__ = ["suggest"]
 
 MOST_CANDIDATES = 300
 MOST_SUPPORT = 150
-LARGEST_RESPONSE = 0.999
 
 
 def suggest(meta: Any, support: Tasks, Z: np.ndarray, n: int) -> np.ndarray:
@@ -52,19 +42,8 @@ def suggest(meta: Any, support: Tasks, Z: np.ndarray, n: int) -> np.ndarray:
 
 def _posterior(meta: Any, support: Tasks, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Covariance [C, m, m] and noise [C, m] of candidates Z [m, p]; C is 1 for numbers."""
-    now, _ = predict(adapt(meta, support), Z, np.zeros(len(Z), int))
-    if isinstance(now, ClassPrediction):
-        answers = [np.exp(_after(meta, support, Z, np.full(len(Z), c)).log_proba) for c in range(now.log_proba.shape[1])]
-        given = np.stack(answers)  # [label, candidate, query, class]
-        others = (given.sum(axis=0) - given) / (len(given) - 1)
-        response = np.stack([(given[c] - others[c])[..., c].T for c in range(len(given))])
-        probability = np.exp(now.log_proba).T
-        noise = probability * (1 - probability)
-    else:
-        up = back_quantile(meta.state_.scale, now.center + now.spread)
-        moved = _after(meta, support, Z, up).center - now.center
-        response, noise = (moved / now.spread[:, None]).T[None], np.ones((1, len(Z)))
-    own = np.clip(response.diagonal(axis1=1, axis2=2), 0, LARGEST_RESPONSE)
+    response, noise = responses(meta, support, Z)
+    own = np.clip(response.diagonal(axis1=1, axis2=2), 0, LARGEST)
     variance = noise * own / (1 - own)
     return np.stack([_covariance(*parts) for parts in zip(response, variance, noise, strict=True)]), noise
 
@@ -76,12 +55,3 @@ def _covariance(response: np.ndarray, variance: np.ndarray, noise: np.ndarray) -
     most = np.sqrt(np.outer(variance, variance))
     eigenvalue, U = np.linalg.eigh(np.clip((covariance + covariance.T) / 2, -most, most))
     return (U * np.maximum(eigenvalue, 0)) @ U.T
-
-
-def _after(meta: Any, support: Tasks, Z: np.ndarray, y: np.ndarray):
-    """What is predicted for each of Z [m, p] after the support and candidate j with the label ``y[j]``: fields [m (j), m, ...]."""
-    m = len(Z)
-    one_each = Tasks(Z, y.astype(float), np.arange(m + 1), np.zeros(m, int), support.levels)
-    adaptation = adapt(meta, support.take(np.zeros(m, int)).join(one_each))
-    prediction, _ = predict(adaptation, np.tile(Z, (m, 1)), np.repeat(np.arange(m), m))
-    return type(prediction)(*(field.reshape(m, m, *field.shape[1:]) for field in prediction))
