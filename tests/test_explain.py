@@ -247,7 +247,7 @@ def test_nearest_tasks_are_of_the_same_family():
 
 
 def test_how_tasks_are_alike(ridge):
-    X, y, _ = population(1, 60, seed=8)
+    X = population(1, 60, seed=8)[0]
     model = ridge.adapt(X, 3 * X[:, 0] - 0.7 * X[:, 1])  # a slope on x0 as no known task has it
     nearest = ridge.nearest_tasks(model, 200)
     assert nearest["different"].to_pylist().count("x0") > 150
@@ -255,7 +255,7 @@ def test_how_tasks_are_alike(ridge):
 
 
 def test_the_map_lays_levels_along_its_first_axis(shrunk):
-    X, y, task = population(200, 20, seed=0, slopes=(0.0, 0.0))
+    _, y, task = population(200, 20, seed=0, slopes=(0.0, 0.0))
     places = shrunk.task_map()
     means = np.bincount(task, y) / 20
     assert places.column_names == ["task", "x", "y"]
@@ -299,7 +299,7 @@ def test_mistakes_are_said_in_a_sentence(ridge, shrunk):
         ridge.suggest_rows(X, n=25)
     with pytest.raises(UpstairsError, match="model must be what adapt of this meta-model gave"):
         ridge.nearest_tasks(shrunk.adapt(X, y))
-    with pytest.raises(UpstairsError, match="for one task, but is a AdaptedRegressors"):
+    with pytest.raises(UpstairsError, match="for one task, but is another AdaptedRegressors"):
         ridge.suggest_rows(X, ridge.adapt_tasks(X, y, groups=task))
     with pytest.raises(UpstairsError, match="k must be 1 or more tasks, but is 0"):
         ridge.nearest_tasks(ridge.adapt(X, y), 0)
@@ -323,7 +323,13 @@ def stores(tmp_path_factory):
 def test_the_command_tells_the_receipt(stores):
     code, out, _ = run("explain", stores / "stores.upstairs", stores / "query.csv", "--support", stores / "support.csv")
     assert code == 0
-    for told in ("Task 000", "shared: price", "is borrowed from other tasks", "Is this task like the others? p = ", "Known tasks"):
+    for told in (
+        "Task 000",
+        "shared: price",
+        "is borrowed from other tasks",
+        "Is this task like the others? p = ",
+        "Known tasks",
+    ):
         assert told in out
 
 

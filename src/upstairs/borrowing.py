@@ -22,22 +22,25 @@ from typing import Any
 import numpy as np
 
 from upstairs.adaptation import adapt, predict
-from upstairs.influence import own_responses
+from upstairs.influence import SMALLEST, own_responses
 from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["borrowed_share", "moved_by_rows", "with_more_rows"]
 
+LEAST_HEED = 1e-3
+"""A learner that doesn't heed a first row at all but heeds the next so much has forgotten all other tasks."""
 N_DRAWS = 4
 """Draws of the rows that might come, averaged."""
 
 
 def borrowed_share(meta: Any, support: Tasks, Z: np.ndarray, label: int = 1) -> np.ndarray:
-    """The borrowed share [n] of the predictions of rows Z [n, p] by one task's support; of the probability of class ``label``."""
+    """The borrowed share [n] of the predictions of rows Z [n, p] after one task's support; for classes, of that of ``label``."""
     if len(support.y) == 0:
         return np.ones(len(Z))
     before, now = (own_responses(meta, some, Z) for some in (support.nothing(), support))
-    weight, rows = (((1 - R) / R)[0 if len(R) == 1 else label] for R in (before, now))
-    return np.minimum(weight / rows, 1)
+    before, now = (R[0 if len(R) == 1 else label] for R in (before, now))
+    share = np.minimum((1 - before) / before * now / (1 - now), 1)
+    return np.where((before <= SMALLEST) & (now > LEAST_HEED), 0.0, share)
 
 
 def with_more_rows(meta: Any, support: Tasks, Z: np.ndarray, n_more: int, label: int = 1) -> np.ndarray:

@@ -21,7 +21,7 @@ from upstairs.prediction import ClassPrediction
 from upstairs.target import back_quantile, forward
 from upstairs.tasks import Tasks
 
-__all__ = ["LARGEST", "own_responses", "responses"]
+__all__ = ["LARGEST", "SMALLEST", "own_responses", "responses"]
 
 SMALLEST, LARGEST = 1e-6, 0.999
 
@@ -39,9 +39,7 @@ def own_responses(meta: Any, support: Tasks, Z: np.ndarray) -> np.ndarray:
     return np.clip(_rises(meta, support, Z, every, every)[0], SMALLEST, LARGEST)
 
 
-def _rises(
-    meta: Any, support: Tasks, Z: np.ndarray, asked: np.ndarray, labelled: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _rises(meta: Any, support: Tasks, Z: np.ndarray, asked: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R [C, k] of the k pairs of rows asked and labelled, and w [C, m]."""
     now, _ = predict(adapt(meta, support), Z, np.zeros(len(Z), int))
 

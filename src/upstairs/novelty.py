@@ -10,8 +10,8 @@ The sum of D_k over all k is the log marginal likelihood (Fong, Holmes 2020), an
 that is far off shows at k = 0 only, since one row is enough to adapt to it; slopes that run the other way at k = 1 and 2; noise
 at any. Leaving one row out alone is blind to the first two. A known task is predicted by the fold model that never saw it.
 
-The surprise of known tasks is learned at 1, 2, 5, 10 and 20 shots, and lies between for other numbers, linear in log(1 + shots).
-Orders sort rows by a hash of what they hold, so that they are as good as random, and p is the same however rows came.
+The surprise of known tasks is learned at 1, 2, 5, 10 and 20 shots; between these it is linear in log(1 + shots). Orders sort
+rows by a hash of what they hold, so that they are as good as random, and p is the same however rows came.
 
 References
 ----------

@@ -20,8 +20,8 @@ __all__ = ["Questions"]
 
 
 class Questions(abc.ABC):
-    """The public questions, once for all meta-models. Tables come in the kind that fit was given; Arrow for an ndarray, and of a
-    loaded model.
+    """The public questions, once for all meta-models. Tables come in the kind that fit was given; Arrow for an ndarray, and
+    where the model was loaded.
     """
 
     columns_: Columns
@@ -91,5 +91,5 @@ class Questions(abc.ABC):
         check_is_fitted(self)
         if getattr(model, "meta", None) is not self or not isinstance(getattr(model, "support_", None), Tasks):
             raise UpstairsError(
-                f"model must be what adapt of this meta-model gave, for one task, but is a {type(model).__name__} from elsewhere."
+                f"model must be what adapt of this meta-model gave, for one task, but is another {type(model).__name__}."
             )

@@ -130,7 +130,9 @@ def _tell(findings: dict[str, Any]) -> None:
     if "novelty" not in findings:
         return
     p = findings["novelty"]
-    verdict = "it is like the known ones" if p >= LEAST_P else "its rows are more surprising than those of nearly all known ones"
+    verdict = (
+        "it is like the known ones" if p >= LEAST_P else "its rows are more surprising than those of nearly all known ones"
+    )
     say(f"\nIs this task like the others? p = {p:.3f}: {verdict}.")
     table = Table(title="Known tasks most like it", title_justify="left")
     for heading in ("task", "distance", "alike in", "different in"):
