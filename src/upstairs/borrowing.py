@@ -7,8 +7,8 @@ A prediction that one more row of its own kind would move by a share R of the su
 
 Of a random intercept with variance τ² and noise σ², N is σ²/τ² + s after s rows, and borrowed = σ² / (σ² + s τ²): in actuarial
 science one less the credibility of the task's own experience (Bühlmann 1967). Of any Gaussian process it is the share of the
-prior variance of the task's deviation at q that is left. A model that never adapts borrows everything, one of the support alone
-next to nothing. It is asked of the model itself, so of every learner alike.
+prior variance of the task's deviation at q that is left. A model that never adapts borrows everything; one that heeds no
+first row but later ones, as the ridge of a task alone, nothing. It is asked of the model itself, so of every learner alike.
 
 How far support row i moved a prediction is told by leaving it out: ŷ − ŷ₋ᵢ.
 
@@ -34,7 +34,7 @@ N_DRAWS = 4
 
 
 def borrowed_share(meta: Any, support: Tasks, Z: np.ndarray, label: int = 1) -> np.ndarray:
-    """The borrowed share [n] of the predictions of rows Z [n, p] after one task's support; for classes, of that of ``label``."""
+    """The borrowed share [n] of predictions of rows Z [n, p] after one task's support; of classes, of that of ``label``."""
     if len(support.y) == 0:
         return np.ones(len(Z))
     before, now = (own_responses(meta, some, Z) for some in (support.nothing(), support))

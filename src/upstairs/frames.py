@@ -89,7 +89,7 @@ def table_kind(X: Any) -> str:
     return kind if kind in ("pandas", "polars") else "pyarrow"
 
 
-def make_table(columns: Mapping[str, Any], kind: str) -> Any:
+def make_table(columns: Mapping[str, Any], kind: Any) -> Any:
     """A new table of the given kind, from its columns [n] by name."""
     return nw.from_dict(dict(columns), backend=kind).to_native()
 
