@@ -207,14 +207,43 @@ def test_a_class_missing_from_a_support_is_ordinary(name):
 
 @every_learner
 @every_kind
-def test_explanations_add_up(name, kind):
+@SLOW
+@given(seed=st.integers(0, 2**31), s=st.integers(0, 9))
+def test_explanations_add_up(name, kind, seed, s):
     meta, target = fitted(kind, name), target_of(kind)
-    model = meta.adapt(numbers(slice(0, 5)), target[:5])
-    explained = model.explain(numbers(slice(5, 8)))
+    rows = np.random.default_rng(seed).permutation(len(Y))
+    model = meta.adapt(numbers(rows[:s]), target[rows[:s]])
+    explained = model.explain(numbers(rows[-3:]))
     for explanation in explained.values() if isinstance(explained, dict) else [explained]:
         own = explanation.level + explanation.scale + explanation.slopes.sum(axis=1) + explanation.local
         np.testing.assert_allclose(explanation.support.sum(axis=1), own, atol=1e-6)
         assert explanation.shared.shape == (3, 3)
+        if kind == "numbers":
+            center = model._ask(numbers(rows[-3:]), None)[1].center
+            total = explanation.base + explanation.shared.sum(axis=1) + own
+            np.testing.assert_allclose(total, center, atol=PRECISION.get(name, 1e-6))
+        assert ((explanation.borrowed >= 0) & (explanation.borrowed <= 1)).all()
+        assert s or (explanation.borrowed == 1).all()
+
+
+@every_learner
+@every_kind
+def test_every_learner_is_asked_how_tasks_compare(name, kind):
+    meta, target = fitted(kind, name), target_of(kind)
+    support = np.concatenate([np.flatnonzero(TASK == t)[: 1 + t] for t in range(9)])
+    models = meta.adapt_tasks(numbers(support), target[support], groups=TASK[support])
+    p = np.asarray(models.novelty()["p_value"])
+    assert ((p >= 1 / (N_TASKS + 1)) & (p <= 1)).all()
+    rows = np.flatnonzero(TASK == 8)[:9]
+    model = meta.adapt(numbers(rows[::-1]), target[rows[::-1]])
+    assert model.novelty_ == pytest.approx(p[8], abs=100 * PRECISION.get(name, 1e-9))
+    nearest = meta.nearest_tasks(model, 3)
+    assert nearest.column_names == ["task", "distance", "alike", "different"]
+    assert (np.diff(nearest["distance"]) >= 0).all()
+    assert meta.task_map().num_rows == N_TASKS
+    suggested = meta.suggest_rows(numbers(slice(100, 120)), model, 4)
+    assert len(set(suggested.tolist())) == 4
+    assert set(suggested.tolist()) <= set(range(20))
 
 
 @every_learner

@@ -94,6 +94,7 @@ def test_ids_of_known_tasks_come_back(meta, ids, tmp_path):
     copy = DummyRegressor().set_params(**meta.get_params())
     vars(copy).update(vars(meta))
     copy.known_ = meta.known_.take(np.arange(len(ids)) % 4)._replace(ids=np.asarray(ids))
+    copy.state_, copy._reference = meta.state_._replace(fold=np.zeros(len(ids), np.int8)), None
     upstairs.save(copy, tmp_path / "m.upstairs")
     back = upstairs.load(tmp_path / "m.upstairs").known_.ids
     assert back.dtype == copy.known_.ids.dtype

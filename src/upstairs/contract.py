@@ -4,9 +4,11 @@ A learner gives four pure functions and never sees a table, a label or a task id
 here: reading tables, targets and groups; fitting; adapting to one task or many; known tasks.
 
     MetaEstimator    fit · adapt · adapt_tasks          learned upstairs, across tasks
-    AdaptedModel     update                             adapted downstairs, to one task
+    AdaptedModel     update · novelty_                  adapted downstairs, to one task
     AdaptedTasks     a Mapping task id -> AdaptedModel  adapted to many tasks at once
     all three        predict · predict_interval · predict_quantiles · predict_proba     (`answers`)
+    the first two    explain                                                            (`explain`)
+    MetaEstimator    nearest_tasks · task_map · suggest_rows                            (`questions`)
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, explain, locate, predict
+from upstairs.adaptation import Learner, adapt, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
-from upstairs.prediction import Explanation
+from upstairs.explain import Receipt, write_receipts
+from upstairs.frames import make_table, table_kind
+from upstairs.novelty import Reference, learn_reference, p_values
+from upstairs.questions import Questions
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
-from upstairs.tasks import Tasks, group_rows, offsets_of
+from upstairs.tasks import Tasks, group_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor", "AdaptedTasks", "Learner", "MetaClassifier", "MetaRegressor"]
 
@@ -35,13 +40,14 @@ MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
 
 
-class MetaEstimator(Answers, BaseEstimator):
+class MetaEstimator(Questions, Answers, BaseEstimator):
     """A meta-learner: learns across tasks in `fit`, adapts to one or many in `adapt` and `adapt_tasks`.
 
     Subclasses are final and give ``learner`` and their parameters, among them ``random_state``.
     """
 
     learner: Learner
+    _reference: Reference | None = None
 
     def fit(self, X, y, groups=None):
         """Learn across tasks.
@@ -82,6 +88,7 @@ class MetaEstimator(Answers, BaseEstimator):
         state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
         self.state_, self.info_ = state, info
         self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
+        self._table_kind, self._reference = table_kind(X), None
         self._set_columns(columns)
         return self
 
@@ -121,10 +128,18 @@ class MetaEstimator(Answers, BaseEstimator):
             raise UpstairsError("adapt_tasks needs groups, the task of each row; for a single task call adapt(X, y).")
         return self._adapted_tasks(self, self._read_support(X, y, groups))
 
-    def explain(self, X) -> Explanation | dict[Any, Explanation]:
-        """Explain the zero-shot prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
+    def explain(self, X) -> Receipt | dict[Any, Receipt]:
+        """Explain the zero-shot prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
         check_is_fitted(self)
-        return explain(self, adapt(self, self.known_.take(np.array([], int))), self.columns_.encode(X))
+        return write_receipts(self, adapt(self, self.known_.nothing()), X)
+
+    @property
+    def novelty_reference_(self) -> Reference:
+        """How surprising the known tasks are; learned when it is first asked for, or when the model is saved."""
+        check_is_fitted(self)
+        if self._reference is None:
+            self._reference = learn_reference(self)
+        return self._reference
 
     def _ask(self, X, groups):
         check_is_fitted(self)
@@ -177,6 +192,7 @@ class AdaptedModel(Answers, BaseEstimator):
     ----------
     support_ : Tasks
         The s rows that it was adapted to, as numbers.
+    novelty_ : float
     """
 
     def __init__(self, meta: MetaEstimator):
@@ -188,17 +204,19 @@ class AdaptedModel(Answers, BaseEstimator):
 
     def update(self, X, y) -> AdaptedModel:
         """A new model, adapted to the rows of this one and the given ones: equal to adapting to all of them at once."""
-        more = type(self)(self.meta).fit(X, y).support_
-        both = self.support_._replace(
-            X=np.concatenate([self.support_.X, more.X]),
-            y=np.concatenate([self.support_.y, more.y]),
-            offsets=offsets_of(self.support_.sizes + more.sizes),
-        )
-        return type(self)(self.meta)._set_support(both)
+        return type(self)(self.meta)._set_support(self.support_.join(self.meta._read_support(X, y, None)))
 
-    def explain(self, X) -> Explanation | dict[Any, Explanation]:
-        """Explain the prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
-        return explain(self.meta, self._adaptation, self.meta.columns_.encode(X))
+    def explain(self, X) -> Receipt | dict[Any, Receipt]:
+        """Explain the prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
+        return write_receipts(self.meta, self._adaptation, X)
+
+    @property
+    def novelty_(self) -> float:
+        """The p-value of "this task is like the known ones" (see `upstairs.novelty`); small where its rows are surprising.
+
+        It can't fall below 1 / (T + 1) with T known tasks of as many rows. Without any row it is 1.
+        """
+        return float(p_values(self.meta, self.meta.novelty_reference_, self.support_)[0])
 
     def _set_support(self, support: Tasks):
         self.support_ = support
@@ -237,6 +255,16 @@ class AdaptedTasks(Answers, Mapping):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def novelty(self):
+        """The p-value of "this task is like the known ones" for each task (see `AdaptedModel.novelty_`).
+
+        Returns
+        -------
+        table : [T, 2], columns ``task`` and ``p_value``, in the kind of table that fit was given
+        """
+        values = p_values(self.meta, self.meta.novelty_reference_, self.support)
+        return make_table({"task": self.support.ids, "p_value": values}, self.meta._table_kind)
 
     def _ask(self, X, groups):
         Z = self.meta.columns_.encode(X)

@@ -35,6 +35,7 @@ __all__ = [
     "read_vector",
     "row_count",
     "shown",
+    "table_kind",
     "vector_name",
     "wall_clock",
 ]
@@ -82,13 +83,17 @@ def answer(X: Any, values: np.ndarray, names: str | Sequence[str] | None = None)
     return engine.Series(names, plain) if kind.is_polars() else engine.array(plain)
 
 
-def make_table(X: Any, columns: Mapping[str, list]) -> Any:
-    """A new table of the kind that X is (pandas, polars, Arrow), else a dict of arrays."""
+def table_kind(X: Any) -> str:
+    """``pandas``, ``polars`` or ``pyarrow``: the kind of table that X is; ``ndarray`` for what is none of these."""
     frame = nw.from_native(X, allow_series=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame | nw.Series):
+    return frame.implementation.value if isinstance(frame, nw.DataFrame | nw.Series) else "ndarray"
+
+
+def make_table(columns: Mapping[str, Any], kind: Any) -> Any:
+    """A new table of the given kind (`table_kind`), from its columns [n] by name; a dict of arrays for ``ndarray``."""
+    if kind == "ndarray":
         return {name: _column(values) for name, values in columns.items()}
-    engine = frame.implementation.to_native_namespace()
-    return engine.table(dict(columns)) if frame.implementation.is_pyarrow() else engine.DataFrame(dict(columns))
+    return nw.from_dict(dict(columns), backend=kind).to_native()
 
 
 def row_count(X: Any) -> int:

@@ -27,6 +27,7 @@ from upstairs.contract import MetaEstimator
 from upstairs.errors import UpstairsError
 from upstairs.flatten import Parts, fingerprint, flatten, plain, rebuild, unplain
 from upstairs.learners import LEARNERS, class_by_name
+from upstairs.novelty import Reference
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
 
@@ -95,6 +96,7 @@ def save(
         "known": flatten(known, Tasks, "known", parts),
         "state": flatten(meta.state_, cls.learner.state, "state", parts),
         "info": flatten(meta.info_, cls.learner.info, "info", parts),
+        "novelty": flatten(_reference_of(meta), Reference | None, "novelty", parts),
         "classes": flatten(getattr(meta, "classes_", None), np.ndarray | None, "classes", parts),
     }
     texts = {name: text.encode("utf-8", "surrogatepass") for name, text in parts.texts.items()}
@@ -149,6 +151,7 @@ def load(path: str | os.PathLike, **functions: Any) -> Any:
         state = rebuild(manifest["state"], cls.learner.state, "state", parts)
         meta.state_ = cls.learner.restore(state, meta.get_params(deep=False))
         meta.info_ = rebuild(manifest["info"], cls.learner.info, "info", parts)
+        meta._reference = rebuild(manifest.get("novelty"), Reference | None, "novelty", parts)
         meta.names_ = Names(**manifest["names"])
         if manifest["classes"] is not None:
             meta.classes_ = rebuild(manifest["classes"], np.ndarray, "classes", parts)
@@ -181,6 +184,11 @@ def _check_can_be_saved(meta: Any) -> type[MetaEstimator]:
     if "state_" not in vars(meta):
         raise UpstairsError(f"This {cls.__name__} isn't fitted yet: call fit before save.")
     return cls
+
+
+def _reference_of(meta: MetaEstimator) -> Reference | None:
+    """How surprising known tasks are, which can't be learned once their rows are gone; None where there are none."""
+    return meta.novelty_reference_ if meta._reference is not None or meta.known_.n_tasks > 1 else None
 
 
 def _check_given(functions: dict, cls: type[MetaEstimator], params: dict, path: str | os.PathLike) -> None:

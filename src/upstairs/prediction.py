@@ -15,6 +15,7 @@ __all__ = [
     "finite_dof",
     "from_scale",
     "log_density",
+    "log_likelihood",
     "quantile",
     "t_quantile",
 ]
@@ -112,6 +113,13 @@ def log_density(prediction: Prediction, scale: Scale, y: np.ndarray) -> np.ndarr
     error = (forward(scale, y) - prediction.center) / prediction.spread
     density = stats.t.logpdf(error, finite_dof(prediction.dof)) - np.log(prediction.spread * scale.sd)
     return density - np.log(np.maximum(y + scale.shift, 1e-300)) if scale.log else density
+
+
+def log_likelihood(prediction: Prediction | ClassPrediction, scale: Scale | None, y: np.ndarray) -> np.ndarray:
+    """Log density of numbers, or log probability of class codes, y [n]."""
+    if isinstance(prediction, ClassPrediction):
+        return prediction.log_proba[np.arange(len(y)), y.astype(int)]
+    return log_density(prediction, scale, y)
 
 
 def _inflation(dof: np.ndarray) -> np.ndarray:

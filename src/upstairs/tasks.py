@@ -64,6 +64,16 @@ class Tasks(NamedTuple):
         """The given rows (indices, already sorted by task), of which ``sizes[t]`` belong to task t."""
         return Tasks(self.X[rows], self.y[rows], offsets_of(sizes), self.ids, self.levels)
 
+    def nothing(self) -> "Tasks":
+        """A single task without rows."""
+        return Tasks(self.X[:0], self.y[:0], np.zeros(2, np.int64), np.zeros(1, np.int64), self.levels)
+
+    def join(self, more: "Tasks") -> "Tasks":
+        """The rows of each task, followed by those of the same task (by position) in ``more``."""
+        order = np.argsort(np.concatenate([self.task_of_row, more.task_of_row]), kind="stable")
+        X, y = np.concatenate([self.X, more.X])[order], np.concatenate([self.y, more.y])[order]
+        return self._replace(X=X, y=y, offsets=offsets_of(self.sizes + more.sizes))
+
     def thin(self, most: int, rng: np.random.Generator) -> "Tasks":
         """At most ``most`` rows of each task, drawn at random; every task keeps some."""
         if not (self.sizes > most).any():

@@ -18,7 +18,7 @@ from upstairs.evaluation.task_curve import task_curve
 from upstairs.evaluation.transfer import OWN, negative_transfer
 from upstairs.evaluation.value import value_curve
 from upstairs.evaluation.words import Noun, number, sentences, warnings_of
-from upstairs.frames import make_table
+from upstairs.frames import make_table, table_kind
 
 __all__ = ["Asked", "Evaluation"]
 
@@ -232,7 +232,7 @@ class Evaluation:
         return summary(self._findings)
 
     def _table(self, columns: dict[str, list]) -> Any:
-        return make_table(self._asked.question.rows.X, columns)
+        return make_table(columns, table_kind(self._asked.question.rows.X))
 
 
 def _plain(value: Any) -> Any:

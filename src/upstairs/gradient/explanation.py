@@ -7,12 +7,14 @@ classes and gradient steps bend, the rest is dealt out evenly, and ``exact`` is 
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from upstairs.gradient.encoder import Inputs
+from upstairs.gradient.padding import WIDTH, padded_rows
 from upstairs.gradient.rules.rule import Problem, Theta
 from upstairs.prediction import Explanation
 
@@ -32,8 +34,8 @@ def explain_latent(
     s = len(D_s)
     n_slopes = len(problem.slopes)
     whole, zero, shares, moves, level, slopes = (
-        np.asarray(part, np.float64)
-        for part in _parts(problem, theta.model(model), theta.prior, *_with_a_row(D_s, y_s), s, D_q)
+        np.asarray(part, np.float64)[: len(D_q)]
+        for part in _parts(problem, theta.model(model), theta.prior, _padded(D_s), _padded(y_s), s, _padded(D_q))
     )
     for c in range(problem.n_outputs):
         shared = shares[..., c] @ (column[:, None] == np.arange(n_columns))
@@ -48,8 +50,9 @@ def explain_latent(
     return tuple(explanations)
 
 
-def _with_a_row(D: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (D, y) if len(D) else (np.zeros((1, D.shape[1]), np.float32), np.zeros((1, y.shape[1]), np.float32))
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """To 16, 64, 256, ... rows: compiling for a new size takes longer than any number of explanations."""
+    return padded_rows(rows, max(WIDTH, 4 ** math.ceil(math.log(max(len(rows), 1), 4) - 1e-9)))
 
 
 @functools.partial(jax.jit, static_argnames="problem")

@@ -1,0 +1,159 @@
+"""upstairs explain: why are one task's predictions what they are, and is it like the others? In Python: ``model.explain``,
+``model.novelty_`` and ``meta.nearest_tasks``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+from rich.table import Table
+
+import upstairs
+from upstairs.cli import options
+from upstairs.cli.rows import target_name, task_names, text_columns
+from upstairs.cli.screen import bold, escape, print_json, progress, say, show
+from upstairs.errors import UpstairsError
+from upstairs.files import check_columns, read_table
+from upstairs.frames import listed
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = """Example: upstairs explain stores.upstairs new_days.csv --support first_days.csv
+
+Example: upstairs explain stores.upstairs new_days.csv --support first_days.csv --which north --rows 1 --json"""
+
+LEAST_P = 0.05
+LEAST_SHOWN = 0.005
+"""Of the largest effect: columns with smaller ones in every row aren't shown."""
+
+
+def explain(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to explain: .csv or .parquet.", show_default=False)],
+    support: Annotated[
+        Path | None,
+        typer.Option("--support", metavar="FILE", help="Rows of the same task whose target is known.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
+    ] = None,
+    which: Annotated[
+        str | None,
+        typer.Option("--which", metavar="TASK", help="The task to explain, if FILE holds several.", show_default=False),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="At most so many rows of FILE.")] = 5,
+    more: Annotated[int, typer.Option("--more", min=1, help="How many more rows to think of.")] = 5,
+    json: options.Json = False,
+) -> None:
+    """Explain the predictions of one task's rows in FILE: what is shared, what its own rows say, and how much is borrowed.
+
+    With rows of the task in --support it also says whether the task is like the known ones, and which of them most.
+    """
+    with progress() as begin:
+        begin(f"Loading {model.name}")
+        meta = upstairs.load(model)
+        begin(f"Explaining {file.name}")
+        name = task or meta.names_.task
+        asked, which = _rows_of_task(read_table(file, text_columns(meta, task)), name, task is not None, which, file)
+        check_columns(asked, meta.columns_.names, file)
+        adapted = meta if support is None else _adapt(meta, name, task is not None, which, support)
+        findings = {"model": str(model), "task": which, **_findings(meta, adapted, asked.slice(0, rows), more)}
+    if json:
+        print_json(findings)
+    else:
+        _tell(findings)
+
+
+command = explain
+
+
+def _rows_of_task(
+    table: pa.Table, name: str | None, asked_for: bool, which: str | None, path: Path
+) -> tuple[pa.Table, str | None]:
+    """The rows of the task to explain, and its name where there is one."""
+    if asked_for or (which is not None and name is not None):
+        check_columns(table, [name], path)
+    if name not in table.column_names:
+        return table, which
+    names = task_names(table, name, path)
+    tasks = names.unique().to_pylist()
+    if which is None and len(tasks) > 1:
+        raise UpstairsError(f"{path} holds rows of {len(tasks)} tasks ({listed(tasks)}): say which to explain with --which.")
+    which = tasks[0] if which is None else which
+    if which not in tasks:
+        raise UpstairsError(f"{path} has no row whose {name!r} is {which!r}; it holds {listed(tasks)}.")
+    return table.filter(pc.equal(names, which)), which
+
+
+def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: Path) -> Any:
+    table, target = read_table(path, text_columns(meta, name)), target_name(meta)
+    check_columns(table, [*meta.columns_.names, target], path)
+    rows, _ = _rows_of_task(table, name, asked_for, which, path)
+    return meta.adapt(rows.select(meta.columns_.names), rows[target])
+
+
+def _findings(meta: Any, adapted: Any, asked: pa.Table, more: int) -> dict[str, Any]:
+    explained = adapted.explain(asked.select(meta.columns_.names))
+    receipts = explained if isinstance(explained, dict) else {meta.names_.target or "target": explained}
+    findings: dict[str, Any] = {
+        "support_rows": 0 if adapted is meta else len(adapted.support_.y),
+        "receipts": [
+            {
+                "of": str(label),
+                "unit": receipt.unit,
+                "exact": receipt.exact,
+                "sentences": receipt.sentences(more),
+                "borrowed": float(receipt.borrowed.mean()),
+                f"borrowed_after_{more}_more": float(receipt.borrowed_after(more).mean()),
+                "rows": receipt.to_table().to_pylist(),
+            }
+            for label, receipt in receipts.items()
+        ],
+    }
+    if adapted is not meta:
+        findings |= {"novelty": adapted.novelty_, "nearest": meta.nearest_tasks(adapted).to_pylist()}
+    return findings
+
+
+def _tell(findings: dict[str, Any]) -> None:
+    if findings["task"] is not None:
+        say(f"Task {bold(findings['task'])}")
+    for receipt in findings["receipts"]:
+        say(f"\n{bold(receipt['of'])}, row by row (in {receipt['unit']})")
+        show(_parts(receipt["rows"]))
+        for sentence in receipt["sentences"]:
+            say(escape(sentence))
+    if "novelty" not in findings:
+        return
+    p = findings["novelty"]
+    verdict = (
+        "it is like the known ones" if p >= LEAST_P else "its rows are more surprising than those of nearly all known ones"
+    )
+    say(f"\nIs this task like the others? p = {p:.3f}: {verdict}.")
+    table = Table(title="Known tasks most like it", title_justify="left")
+    for heading in ("task", "distance", "alike in", "different in"):
+        table.add_column(heading, justify="right" if heading == "distance" else "left")
+    for near in findings["nearest"]:
+        parts = (escape(near[key] or "-") for key in ("alike", "different"))
+        table.add_row(escape(str(near["task"])), f"{near['distance']:.2f}", *parts)
+    show(table)
+
+
+def _parts(rows: list[dict[str, float]]) -> Table:
+    """A line for each part that matters in any row, a column for each row."""
+    table = Table()
+    table.add_column("part")
+    for i in range(len(rows)):
+        table.add_column(f"row {i}", justify="right")
+    effects = {name: np.array([row[name] for row in rows]) for name in rows[0] if name not in ("total", "borrowed")}
+    least = LEAST_SHOWN * max(np.abs(values).max() for name, values in effects.items() if name != "base")
+    for name, values in effects.items():
+        if name == "base" or np.abs(values).max() > least:
+            table.add_row(escape(name), *(f"{value:,.4g}" for value in values))
+    table.add_row("[bold]total[/]", *(f"[bold]{row['total']:,.4g}[/]" for row in rows))
+    table.add_row("borrowed", *(f"{100 * row['borrowed']:.0f} %" for row in rows))
+    return table
