@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from upstairs.errors import UpstairsError, UpstairsWarning
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
+    from upstairs.packing.pack import pack
     from upstairs.persistence import load, save
+    from upstairs.store import TaskStore, open_store
     from upstairs.svm.estimator import MetaSVC, MetaSVR
 
 __version__ = "0.1.0"
@@ -22,10 +24,13 @@ __all__ = [
     "MetaRandomForestRegressor",
     "MetaSVC",
     "MetaSVR",
+    "TaskStore",
     "UpstairsError",
     "UpstairsWarning",
     "__version__",
     "load",
+    "open_store",
+    "pack",
     "save",
 ]
 
@@ -36,9 +41,12 @@ _ROOMS = {
     "MetaRandomForestRegressor": "upstairs.forest.estimator",
     "MetaSVC": "upstairs.svm.estimator",
     "MetaSVR": "upstairs.svm.estimator",
+    "TaskStore": "upstairs.store",
     "UpstairsError": "upstairs.errors",
     "UpstairsWarning": "upstairs.errors",
     "load": "upstairs.persistence",
+    "open_store": "upstairs.store",
+    "pack": "upstairs.packing.pack",
     "save": "upstairs.persistence",
 }
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["Archive", "check_writable", "damaged", "whole_file", "write_archive"]
+__all__ = ["Archive", "check_writable", "damaged", "os_reason", "sync_folder", "whole_file", "write_archive"]
 
 _PLAIN_NAME = re.compile(r"[a-z]+\.(json|safetensors)|texts/[\w.]+\.(json|txt)")
 _MOST_DEFLATION = 100
@@ -66,7 +66,7 @@ class Archive:
         try:
             self._file = open(path, "rb")  # noqa: SIM115  closed by __exit__
         except OSError as error:
-            raise UpstairsError(f"{self.path} can't be read: {_reason(error)}.") from None
+            raise UpstairsError(f"{self.path} can't be read: {os_reason(error)}.") from None
         try:
             with damaged(self.path):
                 self._zip = zipfile.ZipFile(self._file)
@@ -136,9 +136,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise UpstairsError(f"{path} can't be written: {_reason(error)}.") from None
+        raise UpstairsError(f"{path} can't be written: {os_reason(error)}.") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -154,7 +154,7 @@ def check_writable(path: str | os.PathLike) -> None:
         open(probe, "xb").close()
         probe.unlink()
     except OSError as error:
-        raise UpstairsError(f"{path} can't be written: {_reason(error)}.") from None
+        raise UpstairsError(f"{path} can't be written: {os_reason(error)}.") from None
 
 
 def _deflates(name: str, content: bytes) -> bool:
@@ -164,7 +164,7 @@ def _deflates(name: str, content: bytes) -> bool:
     return deflated < len(content) < _MOST_DEFLATION * deflated
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the renaming itself survive a power cut, where the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
@@ -174,7 +174,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
+    """Why, in the words of a sentence."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file or folder"
     return (error.strerror or str(error)).lower()
