@@ -18,7 +18,7 @@ import pytest
 import upstairs
 from upstairs import UpstairsError, UpstairsWarning, open_store, pack
 from upstairs.packing import sorting
-from upstairs.packing.sorting import parse_memory
+from upstairs.store import parse_memory
 from upstairs.table import Columns
 
 

@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from upstairs import TaskStore, UpstairsError, open_store, pack
+from every_learner import CLASSIFIERS, REGRESSORS
+from sklearn.base import clone
+from upstairs import TaskStore, UpstairsError, contract, open_store, pack, tasks
+from upstairs.baselines.shrunk_mean import ShrunkMeanRegressor
+from upstairs.tasks import Tasks, few_rows, offsets_of
 
 
 @pytest.fixture(scope="module", params=[int, str])
@@ -111,3 +115,83 @@ def test_what_is_no_store(tmp_path):
         open_store(tmp_path / "nothing")
     with pytest.raises(UpstairsError, match="is no task store[.] pack makes one"):
         TaskStore(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    task = rng.permutation(np.repeat(np.arange(60), 8) * 7)
+    level = rng.normal(size=500)[task]
+    frame = pd.DataFrame({"x": rng.normal(size=480), "colour": rng.choice(["red", "blue"], 480), "task": task})
+    frame["y"] = frame["x"] + level + 0.2 * rng.normal(size=480)
+    frame["label"] = np.where(frame["y"] > 0, "high", "low")
+    folder = tmp_path_factory.mktemp("rows")
+    frame.to_parquet(folder / "rows.parquet")
+    for target, other in (("y", "label"), ("label", "y")):
+        pack(folder / "rows.parquet", folder / target, task="task", target=target, ignore=[other])
+    return frame, folder
+
+
+@pytest.mark.parametrize("name", ["forest", "svm", "hierarchical-ridge"])
+@pytest.mark.parametrize("target", ["y", "label"])
+def test_a_fit_from_a_store_is_the_fit_from_a_table(name, target, rows):
+    frame, folder = rows
+    learner = (REGRESSORS if target == "y" else CLASSIFIERS)[name]
+    X = frame[["x", "colour"]]
+    from_table = clone(learner).fit(X, frame[target], groups=frame["task"])
+    from_store = clone(learner).fit(open_store(folder / target))
+    for groups in (None, frame["task"]):
+        np.testing.assert_array_equal(ask(from_store, X, groups), ask(from_table, X, groups))
+    support = frame[:5]
+    a, b = (meta.adapt(support[["x", "colour"]], support[target]) for meta in (from_store, from_table))
+    np.testing.assert_array_equal(ask(a, X), ask(b, X))
+
+
+def ask(model, X, groups=None):
+    return model.predict_proba(X, groups=groups) if hasattr(model, "predict_proba") else model.predict(X, groups=groups)
+
+
+def test_of_a_store_larger_than_memory_some_tasks_are_learned(rows, monkeypatch):
+    frame, folder = rows
+    store = open_store(folder / "y", memory=1)
+    seen, learner = [], ShrunkMeanRegressor.learner
+    watched = learner._replace(learn=lambda *given: seen.append(given[0]) or learner.learn(*given))
+    monkeypatch.setattr(ShrunkMeanRegressor, "learner", watched)
+    monkeypatch.setattr(contract, "LEAST_LEARNED", 200)
+    meta = ShrunkMeanRegressor(random_state=0).fit(store)
+    assert 190 < len(seen[0].y) <= 200
+    assert meta.known_.n_tasks == seen[0].n_tasks == len(meta.state_.fold)
+    assert set(meta.known_.ids.tolist()) < set(frame["task"])
+    assert np.isfinite(meta.predict(frame[["x", "colour"]], groups=frame["task"])).all()
+
+
+def test_stores_and_learners_that_dont_fit(rows):
+    frame, folder = rows
+    with pytest.raises(UpstairsError, match="holds classes, not numbers: take a classifier"):
+        ShrunkMeanRegressor().fit(open_store(folder / "label"))
+    with pytest.raises(UpstairsError, match="holds numbers, not classes: take a regressor, or pack it with classify=True"):
+        CLASSIFIERS["shrunk-mean"].fit(open_store(folder / "y"))
+    with pytest.raises(UpstairsError, match="without y and groups"):
+        ShrunkMeanRegressor().fit(open_store(folder / "y"), frame["y"])
+
+
+def test_thinning_reads_what_it_keeps_and_draws_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(0, 40, 300)
+    n = sizes.sum()
+    whole = Tasks(rng.normal(size=(n, 2)), np.arange(n, dtype=float), offsets_of(sizes), np.arange(300), np.zeros(2, np.int32))
+    thinned = whole.thin(5, np.random.default_rng(1))
+    monkeypatch.setattr(tasks, "PORTION", 100)
+    again = whole.thin(5, np.random.default_rng(1))
+    np.testing.assert_array_equal(again.y, thinned.y)
+    assert again.sizes.tolist() == np.minimum(sizes, 5).tolist()
+
+
+def test_few_rows_come_from_all_tasks_or_enough_of_some():
+    whole = Tasks(np.zeros((1000, 1)), np.arange(1000.0), np.arange(0, 1001, 10), np.arange(100), np.zeros(1, np.int32))
+    few, which = few_rows(whole, 500, np.random.default_rng(0), least=5)
+    assert (few.n_tasks, len(few.y), len(which)) == (100, 500, 100)
+    few, which = few_rows(whole, 200, np.random.default_rng(0), least=5)
+    assert (few.n_tasks, len(few.y)) == (40, 200)
+    assert few.ids.tolist() == which.tolist() == sorted(set(which.tolist()))
+    assert (few.y // 10 == np.repeat(which, 5)).all()

@@ -25,14 +25,21 @@ from upstairs.adaptation import Learner, adapt, explain, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.prediction import Explanation
+from upstairs.store import TaskStore
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
-from upstairs.tasks import Tasks, group_rows, offsets_of
+from upstairs.tasks import Tasks, few_rows, group_rows, offsets_of
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor", "AdaptedTasks", "Learner", "MetaClassifier", "MetaRegressor"]
 
 MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
+
+
+LEAST_LEARNED = 10_000
+"""Rows that are learned from, however little memory there is."""
+BYTES_A_VALUE, MORE_VALUES = 64, 100
+"""What learning takes of memory for each row: so much for each column, and for so many features that learners add."""
 
 
 class MetaEstimator(Answers, BaseEstimator):
@@ -43,12 +50,13 @@ class MetaEstimator(Answers, BaseEstimator):
 
     learner: Learner
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y=None, groups=None):
         """Learn across tasks.
 
         Parameters
         ----------
-        X : DataFrame (pandas, polars), Arrow table or ndarray, n rows
+        X : DataFrame (pandas, polars), Arrow table or ndarray, n rows; or a TaskStore
+            A store brings its own target and tasks.
         y : array-like [n]
             Target; no missing values.
         groups : array-like [n], optional
@@ -64,6 +72,8 @@ class MetaEstimator(Answers, BaseEstimator):
             A sentence that names the column, argument or row that can't be used.
         """
         self._validate_params()
+        if isinstance(X, TaskStore):
+            return self._fit_store(X, y, groups)
         columns = Columns.learn(X)
         Z = columns.encode(X)
         target, n_classes = self._learn_target(read_target(y, len(Z)))
@@ -78,12 +88,27 @@ class MetaEstimator(Answers, BaseEstimator):
                 f"groups holds one task only, {tasks.ids[0]!r}: there is nothing to learn across tasks. "
                 "Pass the column that tells tasks apart, or leave groups out to treat all rows as one task."
             )
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
-        self.state_, self.info_ = state, info
+        return self._learn(tasks, columns, n_classes, self._generator())
+
+    def _fit_store(self, store: TaskStore, y: Any, groups: Any) -> MetaEstimator:
+        """`fit` from disk: of more rows than memory takes, those of a sample of tasks, which then are the known ones."""
+        if y is not None or groups is not None:
+            raise UpstairsError("A task store brings its own target and tasks: call fit(store), without y and groups.")
+        n_classes, rng = self._classes_in(store), self._generator()
+        if store.n_tasks < 2:
+            raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
+        most = max(LEAST_LEARNED, store.memory // (BYTES_A_VALUE * (len(store.columns.features) + MORE_VALUES)))
+        few, which = few_rows(store.mapped, most, rng, least=MOST_KNOWN_ROWS)
+        return self._learn(few._replace(ids=store.names(which)), store.columns, n_classes, rng)
+
+    def _learn(self, tasks: Tasks, columns: Columns, n_classes: int, rng: np.random.Generator) -> MetaEstimator:
+        self.state_, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
         self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
         self._set_columns(columns)
         return self
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def adapt(self, X, y) -> AdaptedModel:
         """Adapt to one new task.
@@ -152,6 +177,10 @@ class MetaEstimator(Answers, BaseEstimator):
     @abc.abstractmethod
     def _learn_target(self, y: np.ndarray) -> tuple[np.ndarray, int]:
         """Numbers or class codes [n] of a meta-train target, and the number of classes."""
+
+    @abc.abstractmethod
+    def _classes_in(self, store: TaskStore) -> int:
+        """The number of classes of a store's target, 0 for numbers; an UpstairsError where it holds the other."""
 
     @abc.abstractmethod
     def _read_target(self, y: np.ndarray) -> np.ndarray:
@@ -273,6 +302,10 @@ class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
     def _learn_target(self, y):
         return check_numbers(y), 0
 
+    def _classes_in(self, store):
+        _check_target(store, "numbers")
+        return 0
+
     def _read_target(self, y):
         return check_numbers(y)
 
@@ -286,8 +319,20 @@ class MetaClassifier(ClassifierMixin, AnswersClasses, MetaEstimator):
         self.classes_, codes = check_labels(y)
         return codes, len(self.classes_)
 
+    def _classes_in(self, store):
+        _check_target(store, "classes")
+        self.classes_ = store.classes
+        return len(self.classes_)
+
     def _read_target(self, y):
         return check_labels(y, self.classes_)[1]
+
+
+def _check_target(store: TaskStore, needed: str) -> None:
+    holds = "no target" if store.target_name is None else "numbers" if store.classes is None else "classes"
+    if holds != needed:
+        cure = {"numbers": "take a regressor, or pack it with classify=True", "classes": "take a classifier"}
+        raise UpstairsError(f"{store.path} holds {holds}, not {needed}: {cure.get(holds, 'pack it with target=...')}.")
 
 
 def _group(Z: np.ndarray, target: np.ndarray, groups: Any, levels: np.ndarray) -> Tasks:

@@ -28,7 +28,7 @@ from upstairs.errors import UpstairsError
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
 
-__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "open_store"]
+__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "open_store", "parse_memory"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -38,13 +38,18 @@ HEADER = 128
 BLOCK = 4096
 
 
-def open_store(path: str | os.PathLike) -> "TaskStore":
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def open_store(path: str | os.PathLike, memory: str | int = "2GB") -> "TaskStore":
     """Open a task store.
 
     Parameters
     ----------
     path : str or path
         The folder that `pack` wrote.
+    memory : str or int, default="2GB"
+        What learning from it may take. Where all rows would take more, a random sample of the tasks is learned from.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def open_store(path: str | os.PathLike) -> "TaskStore":
     --------
     >>> store = upstairs.open_store("rows.tasks")  # doctest: +SKIP
     """
-    return TaskStore(path)
+    return TaskStore(path, memory)
 
 
 class TaskStore:
@@ -73,10 +78,14 @@ class TaskStore:
     Parameters
     ----------
     path : str or path
+    memory : str or int, default="2GB"
+        What learning from it may take.
 
     Attributes
     ----------
     path : Path
+    memory : int
+        Bytes.
     n_tasks, n_rows : int
     columns : Columns
         What was learned of the user's columns; all rows are encoded by it.
@@ -85,10 +94,12 @@ class TaskStore:
     target_name, task_name : str
         Of the user's columns; no target's name for rows to be predicted.
     manifest : dict
+    mapped : Tasks
+        All of them as views of the files, named by their position: names that are text would have to be read.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, memory: str | int = "2GB"):
+        self.path, self.memory = Path(path), parse_memory(memory)
         self.manifest = _read_manifest(self.path)
         self.n_tasks, self.n_rows = self.manifest["n_tasks"], self.manifest["n_rows"]
         self.task_name, self.target_name = self.manifest["task"], self.manifest["target"]
@@ -103,7 +114,7 @@ class TaskStore:
                     "Copy it from where it was made, or pack the files again."
                 )
         X, y, offsets = (self._map(name) for name in ("X.npy", "y.npy", "offsets.npy"))  # now: a newer store may replace it
-        self._mapped = Tasks(X, y, offsets, np.broadcast_to(np.int64(0), self.n_tasks), self.columns.levels)
+        self.mapped = Tasks(X, y, offsets, np.arange(self.n_tasks), self.columns.levels)
         self._raw_ids = self._map("ids.npy")
         self._id_offsets = self._map("id_offsets.npy") if "id_offsets.npy" in self.manifest["files"] else None
 
@@ -117,17 +128,17 @@ class TaskStore:
             others are copied.
         """
         if which is None:
-            return self._mapped._replace(ids=self.ids)
+            return self.mapped._replace(ids=self.ids)
         if isinstance(which, slice):
             start, stop, _ = which.indices(self.n_tasks)
-            return self._mapped.between(start, stop)._replace(ids=self._ids(start, stop))
+            return self.mapped.between(start, stop)._replace(ids=self._ids(start, stop))
         if isinstance(which, np.ndarray):
-            some = self._mapped.take(which)
-            return some._replace(ids=self.ids[which] if self._id_offsets is None else self._text_ids(which))
+            some = self.mapped.take(which)
+            return some._replace(ids=self.names(which))
         if not -self.n_tasks <= which < self.n_tasks:
             raise IndexError(f"task {which} of {self.n_tasks}")
         which = int(which) % self.n_tasks
-        return self._mapped.between(which, which + 1)._replace(ids=self._ids(which, which + 1))
+        return self.mapped.between(which, which + 1)._replace(ids=self._ids(which, which + 1))
 
     def blocks(self, size: int = BLOCK, shuffle: bool = False, rng: np.random.Generator | None = None) -> Iterator[Tasks]:
         """Stream all tasks in blocks of neighbours.
@@ -151,6 +162,10 @@ class TaskStore:
     def ids(self) -> np.ndarray:
         """The user's own names of all tasks, sorted [T]. Text takes memory; numbers are mapped."""
         return self._ids(0, self.n_tasks)
+
+    def names(self, which: np.ndarray) -> np.ndarray:
+        """The user's own names of the tasks at the given positions."""
+        return self._raw_ids[which] if self._id_offsets is None else self._text_ids(which)
 
     def locate(self, ids: Sequence | np.ndarray) -> np.ndarray:
         """Position of each of the given task ids, int64; −1 where the store has no such task."""
@@ -182,7 +197,7 @@ class TaskStore:
                     )
 
     def __reduce__(self):
-        return TaskStore, (self.path.resolve(),)
+        return TaskStore, (self.path.resolve(), self.memory)
 
     def __repr__(self) -> str:
         predicts = f", target={self.target_name!r}" if self.target_name else ""
@@ -207,6 +222,16 @@ class TaskStore:
 
         at = bisect.bisect_left(range(self.n_tasks), name, key=text)  # bytes of UTF-8 sort as the text does
         return at if at < self.n_tasks and text(at) == name else -1
+
+
+def parse_memory(memory: str | int) -> int:
+    """Bytes of "2GB", "500 MB", "1.5GiB" or a number of bytes."""
+    text = str(memory).strip().upper().replace(" ", "")
+    number = text.rstrip("KMGTIB")
+    try:
+        return int(float(number) * UNITS[text.removeprefix(number)])
+    except (ValueError, KeyError):
+        raise UpstairsError(f"memory must be a size as '2GB' or '500MB', but is {memory!r}.") from None
 
 
 def checksum(file: Any) -> str:

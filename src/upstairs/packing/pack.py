@@ -22,11 +22,11 @@ from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.frames import listed
 from upstairs.packing.merging import merge
 from upstairs.packing.progress import Tell, show_progress
-from upstairs.packing.sorting import Encoded, parse_memory, sorted_rows
+from upstairs.packing.sorting import LEAST_MEMORY, Encoded, sorted_rows
 from upstairs.packing.source import Block, Source, kind_in_words
 from upstairs.packing.survey import Survey, check_tasks, id_type, survey
 from upstairs.packing.writing import StoreWriter, new_store
-from upstairs.store import TaskStore, open_store
+from upstairs.store import TaskStore, open_store, parse_memory
 from upstairs.table import ROWS, Columns, read_target
 from upstairs.target import check_labels, check_numbers
 
@@ -103,6 +103,8 @@ def pack(
     """
     _check_duckdb()
     path, n_bytes = Path(path), parse_memory(memory)
+    if n_bytes < LEAST_MEMORY:
+        raise UpstairsError(f"memory is {memory}, but packing takes at least {LEAST_MEMORY // 1000**2}MB.")
     old = open_store(path) if append else None
     if old is not None:
         task, target, like = task or old.task_name, target or old.target_name, old

@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["Encoded", "parse_memory", "sorted_rows"]
+__all__ = ["LEAST_MEMORY", "Encoded", "sorted_rows"]
 
-UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 LEAST_MEMORY = 400 * 1000**2
 OWN_MEMORY = 500 * 1000**2
 """What this process needs beside the sort: its modules, a few blocks of rows on their way, and what DuckDB takes past its limit."""
@@ -32,19 +31,6 @@ class Encoded(NamedTuple):
     task: pa.Array
     y: np.ndarray
     X: np.ndarray
-
-
-def parse_memory(memory: str | int) -> int:
-    """Bytes of "2GB", "500 MB", "1.5GiB" or a number of bytes."""
-    text = str(memory).strip().upper().replace(" ", "")
-    number = text.rstrip("KMGTIB")
-    try:
-        n_bytes = int(float(number) * UNITS[text.removeprefix(number)])
-    except (ValueError, KeyError):
-        raise UpstairsError(f"memory must be a size as '2GB' or '500MB', but is {memory!r}.") from None
-    if n_bytes < LEAST_MEMORY:
-        raise UpstairsError(f"memory is {memory}, but packing takes at least {LEAST_MEMORY // 1000**2}MB.")
-    return n_bytes
 
 
 def sorted_rows(rows: Iterator[Encoded], memory: int, spill: Path) -> Iterator[tuple[np.ndarray, np.ndarray, memoryview]]:
