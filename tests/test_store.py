@@ -64,6 +64,8 @@ def test_tasks_are_found_by_their_ids(store):
     unknown = 1 if isinstance(ids[0], int) else "1"
     assert store.locate([ids[4], unknown, ids[0], ids[4]]).tolist() == [4, -1, 0, 4]
     assert store.locate([]).tolist() == []
+    assert store.locate(np.array([str(ids[7]), "x"], object)).tolist() == [7, -1]
+    assert store.locate(np.array([int(ids[7])])).tolist() == [7]
     assert store.locate(np.array(["a"], object)).tolist() == [-1]
 
 

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upstairs.bulk import predict_files
     from upstairs.errors import UpstairsError, UpstairsWarning
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "open_store",
     "pack",
+    "predict_files",
     "save",
 ]
 
@@ -47,6 +49,7 @@ _ROOMS = {
     "load": "upstairs.persistence",
     "open_store": "upstairs.store",
     "pack": "upstairs.packing.pack",
+    "predict_files": "upstairs.bulk",
     "save": "upstairs.persistence",
 }
 

@@ -19,8 +19,19 @@ from typing import IO
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["Archive", "check_writable", "damaged", "os_reason", "sync_folder", "whole_file", "write_archive"]
+__all__ = [
+    "LOCK",
+    "Archive",
+    "check_writable",
+    "damaged",
+    "lock_folder",
+    "os_reason",
+    "sync_folder",
+    "whole_file",
+    "write_archive",
+]
 
+LOCK = ".lock"
 _PLAIN_NAME = re.compile(r"[a-z]+\.(json|safetensors)|texts/[\w.]+\.(json|txt)")
 _MOST_DEFLATION = 100
 """A text that deflates better than this is stored as it is, so that no honest file looks like a zip bomb."""
@@ -155,6 +166,21 @@ def check_writable(path: str | os.PathLike) -> None:
         probe.unlink()
     except OSError as error:
         raise UpstairsError(f"{path} can't be written: {os_reason(error)}.") from None
+
+
+def lock_folder(folder: Path) -> IO[bytes] | None:
+    """A file in it that is locked until it is closed, or its process ends; None where another process holds it."""
+    file = open(folder / LOCK, "ab")  # noqa: SIM115
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open can't be removed anyway
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def _deflates(name: str, content: bytes) -> bool:

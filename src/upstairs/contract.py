@@ -26,6 +26,7 @@ from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.prediction import Explanation
 from upstairs.store import TaskStore
+from upstairs.stored_tasks import StoredClassifiers, StoredRegressors, StoredTasks
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
 from upstairs.tasks import Tasks, few_rows, group_rows, offsets_of
@@ -94,7 +95,10 @@ class MetaEstimator(Answers, BaseEstimator):
         """`fit` from disk: of more rows than memory takes, those of a sample of tasks, which then are the known ones."""
         if y is not None or groups is not None:
             raise UpstairsError("A task store brings its own target and tasks: call fit(store), without y and groups.")
-        n_classes, rng = self._classes_in(store), self._generator()
+        self._check_store(store)
+        rng, n_classes = self._generator(), 0
+        if store.classes is not None:
+            self.classes_, n_classes = store.classes, len(store.classes)
         if store.n_tasks < 2:
             raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
         most = max(LEAST_LEARNED, store.memory // (BYTES_A_VALUE * (len(store.columns.features) + MORE_VALUES)))
@@ -126,22 +130,29 @@ class MetaEstimator(Answers, BaseEstimator):
         check_is_fitted(self)
         return self._adapted_model(self).fit(X, y)
 
-    def adapt_tasks(self, X, y, groups) -> AdaptedTasks:
+    def adapt_tasks(self, X, y=None, groups=None) -> AdaptedTasks | StoredTasks:
         """Adapt to many new tasks at once.
 
         Parameters
         ----------
-        X : table of n support rows
+        X : table of n support rows, or a TaskStore
+            A store, encoded by this model's columns (``pack(..., like=meta)``), brings its own target and tasks.
         y : array-like [n]
         groups : array-like [n]
             The task of each row.
 
         Returns
         -------
-        models : AdaptedTasks
-            A Mapping from task id to adapted model that also predicts for rows of many tasks.
+        models : AdaptedTasks or StoredTasks
+            A Mapping from task id to adapted model that also predicts for rows of many tasks. Those of a store are adapted when
+            they are asked, and not held.
         """
         check_is_fitted(self)
+        if isinstance(X, TaskStore):
+            if y is not None or groups is not None:
+                raise UpstairsError("A task store brings its own target and tasks: call adapt_tasks(store).")
+            self._check_store(X)
+            return self._stored_tasks(self, X)
         if groups is None:
             raise UpstairsError("adapt_tasks needs groups, the task of each row; for a single task call adapt(X, y).")
         return self._adapted_tasks(self, self._read_support(X, y, groups))
@@ -154,10 +165,14 @@ class MetaEstimator(Answers, BaseEstimator):
     def _ask(self, X, groups):
         check_is_fitted(self)
         Z = self.columns_.encode(X)
+        return self.ask_encoded(Z, None if groups is None else read_groups(groups, len(Z)))
+
+    def ask_encoded(self, Z: np.ndarray, groups: np.ndarray | None) -> tuple[Any, Any, np.ndarray]:
+        """`_ask` about rows that are numbers already, as those of a store are."""
         if groups is None:
             asked, task = np.array([], int), np.full(len(Z), -1)
         else:
-            asked, task = np.unique(locate(self.known_.ids, read_groups(groups, len(Z))), return_inverse=True)
+            asked, task = np.unique(locate(self.known_.ids, groups), return_inverse=True)
             if len(asked) and asked[0] == -1:
                 asked, task = asked[1:], task - 1
         adaptation = adapt(self, self.known_.take(asked), self.state_.fold[asked])
@@ -179,8 +194,8 @@ class MetaEstimator(Answers, BaseEstimator):
         """Numbers or class codes [n] of a meta-train target, and the number of classes."""
 
     @abc.abstractmethod
-    def _classes_in(self, store: TaskStore) -> int:
-        """The number of classes of a store's target, 0 for numbers; an UpstairsError where it holds the other."""
+    def _check_store(self, store: TaskStore) -> None:
+        """An UpstairsError where a store's target isn't of this model's kind."""
 
     @abc.abstractmethod
     def _read_target(self, y: np.ndarray) -> np.ndarray:
@@ -261,6 +276,13 @@ class AdaptedTasks(Answers, Mapping):
     def __getitem__(self, task) -> AdaptedModel:
         return self.meta._adapted_model(self.meta)._set_support(self.support.take(np.array([self._index[task]])))
 
+    def has_support(self, groups: np.ndarray) -> np.ndarray:
+        """Which rows belong to these tasks, bool [n]."""
+        return locate(self.support.ids, groups) >= 0
+
+    def __contains__(self, task: object) -> bool:
+        return task in self._index
+
     def __iter__(self) -> Iterator:
         return iter(self._index)
 
@@ -297,14 +319,13 @@ class AdaptedClassifiers(AnswersClasses, AdaptedTasks):
 class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
     """A meta-learner of numbers."""
 
-    _adapted_model, _adapted_tasks = AdaptedRegressor, AdaptedRegressors
+    _adapted_model, _adapted_tasks, _stored_tasks = AdaptedRegressor, AdaptedRegressors, StoredRegressors
 
     def _learn_target(self, y):
         return check_numbers(y), 0
 
-    def _classes_in(self, store):
+    def _check_store(self, store):
         _check_target(store, "numbers")
-        return 0
 
     def _read_target(self, y):
         return check_numbers(y)
@@ -313,16 +334,14 @@ class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
 class MetaClassifier(ClassifierMixin, AnswersClasses, MetaEstimator):
     """A meta-learner of two or more classes."""
 
-    _adapted_model, _adapted_tasks = AdaptedClassifier, AdaptedClassifiers
+    _adapted_model, _adapted_tasks, _stored_tasks = AdaptedClassifier, AdaptedClassifiers, StoredClassifiers
 
     def _learn_target(self, y):
         self.classes_, codes = check_labels(y)
         return codes, len(self.classes_)
 
-    def _classes_in(self, store):
+    def _check_store(self, store):
         _check_target(store, "classes")
-        self.classes_ = store.classes
-        return len(self.classes_)
 
     def _read_target(self, y):
         return check_labels(y, self.classes_)[1]

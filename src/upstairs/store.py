@@ -168,9 +168,12 @@ class TaskStore:
         return self._raw_ids[which] if self._id_offsets is None else self._text_ids(which)
 
     def locate(self, ids: Sequence | np.ndarray) -> np.ndarray:
-        """Position of each of the given task ids, int64; −1 where the store has no such task."""
+        """Position of each of the given task ids, int64; −1 where the store has no such task. "12" and 12 are the same task."""
         ids = np.asarray(ids)
         if self._id_offsets is None:
+            if ids.dtype.kind in "OU" and self._raw_ids.dtype.kind in "iu":
+                ids = np.array([_whole(name) for name in ids.tolist()], object)
+                return np.where(ids == None, -1, self.locate(np.where(ids == None, 0, ids).astype(np.int64)))  # noqa: E711
             if ids.dtype.kind not in "iuf" and ids.dtype.kind != self._raw_ids.dtype.kind:
                 return np.full(len(ids), -1)
             at = np.searchsorted(self._raw_ids, ids).clip(max=self.n_tasks - 1)
@@ -232,6 +235,13 @@ def parse_memory(memory: str | int) -> int:
         return int(float(number) * UNITS[text.removeprefix(number)])
     except (ValueError, KeyError):
         raise UpstairsError(f"memory must be a size as '2GB' or '500MB', but is {memory!r}.") from None
+
+
+def _whole(name: Any) -> int | None:
+    try:
+        return int(name)
+    except (TypeError, ValueError):
+        return None
 
 
 def checksum(file: Any) -> str:

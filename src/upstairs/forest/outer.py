@@ -34,7 +34,7 @@ __all__ = ["Info", "learn"]
 
 NUS = (1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, np.inf)
 KAPPAS = (0.7, 0.85, 1.0, 1.2)
-LEAST_ROWS = 5
+LEAST_ROWS = 10
 """Of a task: where ``max_rows`` doesn't go that far, a sample of the tasks is learned from."""
 N_STUDENT_EPISODES, N_CALIBRATION_EPISODES = 500, 1000
 

@@ -19,7 +19,7 @@ __all__ = ["LEAST_MEMORY", "Encoded", "sorted_rows"]
 
 LEAST_MEMORY = 400 * 1000**2
 OWN_MEMORY = 500 * 1000**2
-"""What this process needs beside the sort: its modules, a few blocks of rows on their way, and what DuckDB takes past its limit."""
+"""What this process needs beside the sort: modules, a few blocks of rows on their way, and what DuckDB takes past its limit."""
 
 BYTES_OUT = 2**23
 MEMORY_A_THREAD = 125 * 1000**2

@@ -52,6 +52,8 @@ class Source:
         A file, a folder (all its files, also those in folders below it), or a pattern such as ``"2024-*.parquet"``.
     drop_missing : str, optional
         Leave out rows without a value in this column.
+    text : sequence of str
+        Columns of CSV files that hold text, whatever they look like.
 
     Attributes
     ----------
@@ -60,10 +62,11 @@ class Source:
         Rows left out by the pass that ended last.
     """
 
-    def __init__(self, where: Any, drop_missing: str | None = None):
+    def __init__(self, where: Any, drop_missing: str | None = None, text: Sequence[str] = ()):
         paths, root = _find(where)
+        self.text = tuple(text)
         self.drop_missing, self.n_dropped = drop_missing, 0
-        self._parts = [_Part(path, _read_schema(path), values) for path, values in _partitions(paths, root)]
+        self._parts = [_Part(path, _read_schema(path, self.text), values) for path, values in _partitions(paths, root)]
         first = self._parts[0]
         self.names = tuple([*first.schema.names, *(name for name in first.constants if name not in first.schema.names)])
         self._starts: list[tuple[int, Path]] = []
@@ -116,6 +119,32 @@ class Source:
         if n_waiting:
             yield Block(pa.concat_tables(waiting, promote_options="permissive").combine_chunks(), total)
 
+    def pieces(self, rows: int) -> list[tuple[str, int, int]]:
+        """The source cut into pieces of about so many rows: row groups (from, to) of a Parquet file, or another file whole."""
+        pieces = []
+        for path in self.paths:
+            if path.suffix.lower() != ".parquet":
+                pieces.append((str(path), 0, -1))
+                continue
+            meta = _sentence(path, lambda path=path: pa.parquet.read_metadata(path))
+            first, n = 0, 0
+            for group in range(meta.num_row_groups):
+                n += meta.row_group(group).num_rows
+                if n >= rows or group == meta.num_row_groups - 1:
+                    pieces.append((str(path), first, group + 1))
+                    first, n = group + 1, 0
+        return pieces
+
+    def piece(self, path: str, first: int, stop: int, rows: int) -> Iterator[pa.Table]:
+        """All columns of a piece in tables of at most so many rows."""
+        part = next(part for part in self._parts if str(part.path) == path)
+        groups = None if stop < 0 else range(first, stop)
+        for table in _read(part.path, list(part.schema.names), self.text, rows, groups):
+            for name, value in part.constants.items():
+                if name not in part.schema.names:
+                    table = table.append_column(name, pa.array([value] * table.num_rows))
+            yield table
+
     def row(self, number: int) -> str:
         """File and row, for a message, of a row that the present pass has read; rows left out aren't counted."""
         start, path = next((start, path) for start, path in reversed(self._starts) if start <= number)
@@ -126,7 +155,7 @@ class Source:
         for part in self._parts:
             self._starts.append((total, part.path))
             inside = [name for name in names if name in part.schema.names]
-            for table in _read(part.path, inside):
+            for table in _read(part.path, inside, self.text):
                 for name in names:
                     if name not in inside:
                         table = table.append_column(name, pa.array([part.constants[name]] * table.num_rows))
@@ -207,12 +236,12 @@ def _no_default(text: str) -> str | None:
     return None if text == "__HIVE_DEFAULT_PARTITION__" else text
 
 
-def _read_schema(path: Path) -> pa.Schema:
+def _read_schema(path: Path, text: Sequence[str]) -> pa.Schema:
     def look() -> pa.Schema:
         if path.suffix.lower() == ".parquet":
             return pa.parquet.read_schema(path)
         if path.suffix.lower() == ".csv":
-            return _csv(path).schema
+            return _csv(path, text).schema
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             return reader.schema
 
@@ -220,34 +249,41 @@ def _read_schema(path: Path) -> pa.Schema:
     return pa.schema([field for field in schema if not is_row_label(field.name)])
 
 
-def _read(path: Path, names: list[str]) -> Iterator[pa.Table]:
-    """Rows of one file in small tables."""
-    batches = _sentence(path, lambda: iter(_batches(path, names)))
+def _read(
+    path: Path, names: list[str], text: Sequence[str], rows: int = BATCH, groups: Sequence[int] | None = None
+) -> Iterator[pa.Table]:
+    """Rows of one file, or of some row groups of it, in small tables."""
+    batches = _sentence(path, lambda: iter(_batches(path, names, text, rows, groups)))
     while (batch := _sentence(path, lambda: next(batches, None))) is not None:
         yield batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
 
 
-def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch | pa.Table]:
+def _batches(
+    path: Path, names: list[str], text: Sequence[str], rows: int, groups: Sequence[int] | None
+) -> Iterator[pa.RecordBatch | pa.Table]:
     if path.suffix.lower() == ".parquet":
         with pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=PAGE_BUFFER) as file:
-            yield from file.iter_batches(BATCH, columns=names)
+            yield from file.iter_batches(rows, row_groups=groups, columns=names)
     elif path.suffix.lower() == ".csv":
-        yield from (pa.Table.from_batches([batch]).select(names) for batch in _csv(path))
+        yield from (pa.Table.from_batches([batch]).select(names) for batch in _csv(path, text, rows))
     else:
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             for i in range(reader.num_record_batches):
                 table = pa.Table.from_batches([reader.get_batch(i)]).select(names)
-                yield from (table.slice(start, BATCH) for start in range(0, table.num_rows, BATCH))
+                yield from (table.slice(start, rows) for start in range(0, table.num_rows, rows))
 
 
-def _csv(path: Path) -> pa.RecordBatchReader:
+def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBatchReader:
     """The rows of a CSV file. All of them are seen before a column's type is chosen, which takes DuckDB."""
     import duckdb  # an extra
 
     connection = duckdb.connect()
     connection.execute("SET preserve_insertion_order = true; SET threads = 1; SET memory_limit = '200MB'")
-    rows = connection.read_csv(str(path), header=True, sample_size=-1, na_values=MISSING)
-    return rows.to_arrow_reader(BATCH)
+    options = {"header": True, "sample_size": -1, "na_values": MISSING}
+    if text:
+        there = connection.read_csv(str(path), **options).columns
+        options["dtype"] = {name: "VARCHAR" for name in text if name in there}
+    return connection.read_csv(str(path), **options).to_arrow_reader(rows)
 
 
 def _sentence(path: Path, act: Callable[[], Any]) -> Any:

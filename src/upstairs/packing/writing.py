@@ -12,19 +12,17 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from upstairs import __version__
-from upstairs.archive import os_reason, sync_folder
+from upstairs.archive import LOCK, lock_folder, os_reason, sync_folder
 from upstairs.errors import UpstairsError
 from upstairs.store import FORMAT, HEADER, MANIFEST
 from upstairs.table import Columns
 
 __all__ = ["ArrayFile", "StoreWriter", "new_store"]
-
-LOCK = "lock"
 
 
 class ArrayFile:
@@ -89,7 +87,7 @@ class StoreWriter:
         self._last: Any = None
 
     def write(self, X: Any, y: np.ndarray, tasks: np.ndarray) -> None:
-        """Append rows: float32 [k, p] or its bytes, targets [k] and tasks [k], the first of which may go on from the last rows."""
+        """Append rows: float32 [k, p] or its bytes, targets [k] and tasks [k], the first of which may have begun before."""
         self._files["X.npy"].write(X)
         self._files["y.npy"].write(np.ascontiguousarray(y, "<f8"))
         begins = np.append(self._last is None or tasks[0] != self._last, tasks[1:] != tasks[:-1])
@@ -149,7 +147,7 @@ def new_store(path: Path) -> Iterator[Path]:
     try:
         _remove_leftovers(path)
         folder.mkdir()
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         yield folder
         _publish(folder, path)
     except OSError as error:
@@ -179,25 +177,10 @@ def _publish(folder: Path, path: Path) -> None:
 
 def _remove_leftovers(path: Path) -> None:
     for folder in path.parent.glob(f".{path.name}.*.packing"):
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         if lock is not None:
             lock.close()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lock(folder: Path) -> IO[bytes] | None:
-    """A file that is locked until it is closed, or its process ends; None where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where a folder with an open file can't be removed anyway
-        return open(folder / LOCK, "ab")
-    file = open(folder / LOCK, "ab")  # noqa: SIM115
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 def _dtype_name(classes: np.ndarray) -> str:

@@ -59,7 +59,7 @@ class MetaMachine(MetaEstimator):
 
     @property
     def support_(self) -> np.ndarray:
-        """Rows of fit that θ is made of, int64 [m]: the support vectors of the meta-space. Of a store, the rows learned from it."""
+        """Rows of fit (of a store, those that were learned) that θ is made of, int64 [m]: support vectors of the meta-space."""
         return self.state_.support
 
     @property
