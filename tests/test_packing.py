@@ -1,6 +1,7 @@
 """Files become a store: the same numbers as in memory, whatever the order, and one sentence where something is wrong."""
 
 import datetime
+import io
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 import upstairs
 from upstairs import UpstairsError, UpstairsWarning, open_store, pack
-from upstairs.packing import sorting
+from upstairs.packing import progress, sorting
 from upstairs.store import parse_memory
 from upstairs.table import Columns
 
@@ -287,7 +288,7 @@ def test_sizes():
 
 PACK = """
 import resource, signal, sys, upstairs
-from upstairs.packing import sorting
+from upstairs.packing import progress, sorting
 limit = int(sys.argv[2])
 sorting._settings = lambda memory, spill: {"memory_limit": "60MB", "temp_directory": str(spill), "threads": 1}
 if limit:
@@ -360,3 +361,21 @@ def test_dates_as_tasks(tmp_path):
     store = pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", task="task", target="y")
     assert store.ids.dtype.kind == "M" and store.n_tasks == 5
     assert upstairs.open_store(tmp_path / "rows.tasks").locate(store.ids[2:3]).tolist() == [2]
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+    make_rows(100, 10).to_csv(tmp_path / "rows.csv", index=False)
+    pack(tmp_path / "rows.csv", tmp_path / "rows.tasks", task="task", target="y")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_is_shown_when_it_takes_long(tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    make_rows(100, 10).to_csv(tmp_path / "rows.csv", index=False)
+    pack(tmp_path / "rows.csv", tmp_path / "rows.tasks", task="task", target="y")
+    assert terminal.getvalue() == ""
+    monkeypatch.setattr(progress, "PATIENCE", 0)
+    pack(tmp_path / "rows.csv", tmp_path / "rows.tasks", task="task", target="y")
+    assert "Writing: 100 rows" in re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())

@@ -9,9 +9,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from every_learner import CLASSIFIERS, REGRESSORS
-from sklearn.base import clone
 from upstairs import TaskStore, UpstairsError, contract, open_store, pack, tasks
 from upstairs.baselines.shrunk_mean import ShrunkMeanRegressor
 from upstairs.tasks import Tasks, few_rows, offsets_of
@@ -113,9 +113,9 @@ def change(path, **entries):
 
 
 def test_what_is_no_store(tmp_path):
-    with pytest.raises(UpstairsError, match="is no task store[.] There is no such folder"):
+    with pytest.raises(UpstairsError, match=r"is no task store[.] There is no such folder"):
         open_store(tmp_path / "nothing")
-    with pytest.raises(UpstairsError, match="is no task store[.] pack makes one"):
+    with pytest.raises(UpstairsError, match=r"is no task store[.] pack makes one"):
         TaskStore(tmp_path)
 
 

@@ -55,6 +55,7 @@ def sorted_rows(rows: Iterator[Encoded], memory: int, spill: Path) -> Iterator[t
     row_bytes = 4 * first.X.shape[1]
     reader = pa.RecordBatchReader.from_batches(_batch(first, 0).schema, _batches(first, rows, failure))
     connection = duckdb.connect(config=_settings(memory, spill))
+    connection.execute("SET enable_progress_bar = false")  # it would go to stdout
     try:
         connection.register("rows", reader)
         ordered = connection.sql("SELECT task, y, X FROM rows ORDER BY task, number")

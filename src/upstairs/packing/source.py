@@ -277,8 +277,8 @@ def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBa
     """The rows of a CSV file. All of them are seen before a column's type is chosen, which takes DuckDB."""
     import duckdb  # an extra
 
-    connection = duckdb.connect()
-    connection.execute("SET preserve_insertion_order = true; SET threads = 1; SET memory_limit = '200MB'")
+    connection = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
+    connection.execute("SET enable_progress_bar = false")
     options = {"header": True, "sample_size": -1, "na_values": MISSING}
     if text:
         there = connection.read_csv(str(path), **options).columns
