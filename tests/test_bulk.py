@@ -233,7 +233,7 @@ def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
     assert code == 0
     arguments = ["predict", "m.upstairs", folder / "query.parquet", "-o", "out", "--support"]
     code, told = run(capsys, *arguments, "s.tasks")
-    assert code == 0 and "Wrote out: 1,200 rows in 1 files" in told.out
+    assert code == 0 and "Wrote out: 1,200 rows in 1 file" in told.out
     assert read("out")["prediction"].notna().all()
     code, told = run(capsys, *arguments, folder / "support.parquet")
     assert code == 2 and "is no task store" in told.err

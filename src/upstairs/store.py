@@ -137,8 +137,8 @@ class TaskStore:
             return some._replace(ids=self.names(which))
         if not -self.n_tasks <= which < self.n_tasks:
             raise IndexError(f"task {which} of {self.n_tasks}")
-        which = int(which) % self.n_tasks
-        return self.mapped.between(which, which + 1)._replace(ids=self._ids(which, which + 1))
+        at = int(which) % self.n_tasks
+        return self.mapped.between(at, at + 1)._replace(ids=self._ids(at, at + 1))
 
     def blocks(self, size: int = BLOCK, shuffle: bool = False, rng: np.random.Generator | None = None) -> Iterator[Tasks]:
         """Stream all tasks in blocks of neighbours.

@@ -258,9 +258,12 @@ class _ColumnLearner:
     """Learns a column block by block."""
 
     def __init__(self, name: str):
-        self.name, self.kind, self.zone, self.n_rows = name, None, None, 0
+        self.name, self.n_rows = name, 0
+        self.kind: str | None = None
+        self.zone: str | None = None
         self.counts: Counter[str] = Counter()
-        self.has_hours, self.parts = False, []
+        self.has_hours = False
+        self.parts: list[Moments] = []
 
     def see(self, array: pa.Array) -> None:
         first, self.n_rows = self.n_rows, self.n_rows + len(array)

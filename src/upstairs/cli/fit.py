@@ -13,7 +13,6 @@ from upstairs.cli.rows import read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
-from upstairs.store import MANIFEST
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -49,7 +48,7 @@ def fit(
     check_writable(output)
     check_learner(learner)
     start = time.perf_counter()
-    if (file / MANIFEST).is_file():
+    if (file / "manifest.json").is_file():
         _fit_store(upstairs.open_store(file, memory), learner, output, known_tasks, seed, json)
         return
     if task is None or target is None:

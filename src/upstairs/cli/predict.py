@@ -10,7 +10,6 @@ import pyarrow as pa
 import typer
 
 import upstairs
-from upstairs.answer_columns import SOURCES, answer_columns
 from upstairs.cli import options
 from upstairs.cli.rows import task_names
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
@@ -26,7 +25,9 @@ Example: upstairs predict stores.upstairs new_store.csv --support first_days.csv
 Example: upstairs predict stores.upstairs "2025/*.parquet" --support stores.tasks --jobs 4 -o predictions"""
 
 
-ALONE = SOURCES[2]
+FILE_HELP = ".csv or .parquet; for a folder of OUT also a folder, pattern or store"
+OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number."
+SUPPORT_HELP = "Rows of the same tasks whose target is known; for a folder of OUT a store."
 
 
 class Query(NamedTuple):
@@ -38,33 +39,9 @@ class Query(NamedTuple):
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Rows to predict: .csv or .parquet; for a folder of OUT also a folder, pattern or store.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            help="Where to write: .csv, .parquet, or a folder for rows of any number.",
-            show_default=False,
-        ),
-    ],
-    support: Annotated[
-        Path | None,
-        typer.Option(
-            "--support",
-            metavar="FILE",
-            help="Rows of the same tasks whose target is known; for a folder of OUT a store.",
-            show_default=False,
-        ),
-    ] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=f"Rows to predict: {FILE_HELP}.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=OUT_HELP, show_default=False)],
+    support: Annotated[Path | None, typer.Option("--support", metavar="FILE", help=SUPPORT_HELP, show_default=False)] = None,
     task: Annotated[
         str | None,
         typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
@@ -85,11 +62,32 @@ def predict(
     """
     if not 0 < interval < 1:
         raise UpstairsError(f"--interval must lie between 0 and 1, as 0.9 does, but is {interval}.")
-    if not output.suffix:
-        _predict_files(
-            model, file, output, support, task, interval, {"n_jobs": jobs, "engine": engine, "address": address}, json
-        )
+    if output.suffix:
+        findings = _predict_table(model, file, output, support, task, interval)
+        wrote = f"{findings['rows']:,} rows with {escape(', '.join(findings['columns']))}"
+    else:
+        where = {"n_jobs": jobs, "engine": engine, "address": address}
+        findings = _predict_files(model, file, output, support, task, interval, where)
+        before = findings["shards"] - findings["shards_done_now"]
+        there = f", {before:,} of them there before" if before else ""
+        wrote = f"{findings['rows']:,} rows in {findings['shards']:,} {'file' if findings['shards'] == 1 else 'files'}{there}"
+    if json:
+        print_json({"output": str(output), **findings})
         return
+    told = "; ".join(f"{count:,} {source}" for source, count in findings["rows_by_source"].items() if count)
+    say(f"Wrote {bold(output)}: {wrote}.")
+    say(f"Rows predicted {told}.")
+
+
+command = predict
+
+
+def _predict_table(
+    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float
+) -> dict[str, Any]:
+    """One file read, predicted and written at once."""
+    from upstairs.answer_columns import SOURCES, answer_columns  # loads scipy, which --help needn't wait for
+
     check_output(output, file, support)
     with progress() as begin:
         begin(f"Loading {model.name}")
@@ -99,7 +97,7 @@ def predict(
         query = _read_query(meta, table, task, file)
         adapted = None if support is None else _adapt(meta, query, task, support)
         answers, counts = answer_columns(meta, adapted, query.X, query.groups, interval)
-        if query.groups is not None and adapted is None and counts[ALONE] == table.num_rows:
+        if query.groups is not None and adapted is None and counts[SOURCES[2]] == table.num_rows:
             note(f"no task in {file} occurs in the fit; all rows are predicted from their columns alone.")
         if replaced := [name for name in answers.column_names if name in table.column_names]:
             note(f"{file} has the column {', '.join(replaced)} already; in {output} it holds the new answer.")
@@ -107,19 +105,13 @@ def predict(
         for name in answers.column_names:
             table = table.append_column(name, answers[name])
         write_table(table, output)
-    if json:
-        print_json({"output": str(output), "rows": table.num_rows, "columns": answers.column_names, "rows_by_source": counts})
-    else:
-        say(f"Wrote {bold(output)}: {table.num_rows:,} rows with {escape(', '.join(answers.column_names))}.")
-        _say_sources(counts)
-
-
-command = predict
+    return {"rows": table.num_rows, "columns": answers.column_names, "rows_by_source": counts}
 
 
 def _predict_files(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, where: dict, json: bool
-) -> None:
+    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, where: dict
+) -> dict[str, Any]:
+    """Rows of any number, piece by piece."""
     if support is not None and not support.is_dir():
         raise UpstairsError(
             f"{support} is no task store, which writing a folder needs: upstairs pack {support} --like {model} "
@@ -127,19 +119,7 @@ def _predict_files(
         )
     with progress() as begin:
         begin(f"Predicting {file.name}")
-        findings = upstairs.predict_files(model, str(file), output, support=support, task=task, interval=interval, **where)
-    if json:
-        print_json({"output": str(output), **findings})
-        return
-    before = findings["shards"] - findings["shards_done_now"]
-    there = f", {before:,} of them there before" if before else ""
-    say(f"Wrote {bold(output)}: {findings['rows']:,} rows in {findings['shards']:,} files{there}.")
-    _say_sources(findings["rows_by_source"])
-
-
-def _say_sources(counts: dict[str, int]) -> None:
-    told = "; ".join(f"{count:,} {source}" for source, count in counts.items() if count)
-    say(f"Rows predicted {told}.")
+        return upstairs.predict_files(model, str(file), output, support=support, task=task, interval=interval, **where)
 
 
 def _text_columns(meta: Any, task: str | None) -> list[str]:

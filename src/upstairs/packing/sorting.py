@@ -6,7 +6,7 @@ the order within a task would be left to chance.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,9 @@ class Encoded(NamedTuple):
     X: np.ndarray
 
 
-def sorted_rows(rows: Iterator[Encoded], memory: int, spill: Path) -> Iterator[tuple[np.ndarray, np.ndarray, memoryview]]:
+def sorted_rows(
+    rows: Iterator[Encoded], memory: int, spill: Path
+) -> Generator[tuple[np.ndarray, np.ndarray, memoryview], None, None]:
     """Sort rows by task; rows of a task stay in their order.
 
     Parameters

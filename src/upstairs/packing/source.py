@@ -4,6 +4,7 @@ Files are opened one at a time and never held. All must have the same columns, h
 ``store=12`` adds the column ``store`` to the files below it. Whatever is wrong is said in one sentence with the file's name.
 """
 
+import functools
 import glob
 import itertools
 import os
@@ -126,7 +127,7 @@ class Source:
             if path.suffix.lower() != ".parquet":
                 pieces.append((str(path), 0, -1))
                 continue
-            meta = _sentence(path, lambda path=path: pa.parquet.read_metadata(path))
+            meta = _sentence(path, functools.partial(pa.parquet.read_metadata, path))
             first, n = 0, 0
             for group in range(meta.num_row_groups):
                 n += meta.row_group(group).num_rows
@@ -279,7 +280,7 @@ def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBa
 
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
     connection.execute("SET enable_progress_bar = false")
-    options = {"header": True, "sample_size": -1, "na_values": MISSING}
+    options: dict[str, Any] = {"header": True, "sample_size": -1, "na_values": MISSING}
     if text:
         there = connection.read_csv(str(path), **options).columns
         options["dtype"] = {name: "VARCHAR" for name in text if name in there}

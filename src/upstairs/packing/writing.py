@@ -36,7 +36,7 @@ class ArrayFile:
 
     def write(self, values: Any) -> None:
         """Append rows: an array, or the bytes of one."""
-        content = values.reshape(-1).view(np.uint8) if isinstance(values, np.ndarray) else memoryview(values)
+        content: Any = values.reshape(-1).view(np.uint8) if isinstance(values, np.ndarray) else memoryview(values)
         self._file.write(content)
         self._digest.update(content)
         self.n_bytes += content.nbytes
