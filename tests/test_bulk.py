@@ -199,6 +199,7 @@ def test_mistakes(change, message, folder, tmp_path, monkeypatch):
         return
     with pytest.raises(UpstairsError, match=message):
         predict(given.pop("model"), given.pop("source"), given.pop("folder"), **given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_other_predictions_is_left_alone(folder, tmp_path):

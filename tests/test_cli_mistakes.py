@@ -46,7 +46,10 @@ MISTAKES = {
     "not a model": (("predict", "rows.csv", "rows.csv", "-o", "o.csv"), r"rows.csv is damaged, or was not saved by upstairs"),
     "info of no model": (("info", "rows.csv"), r"rows.csv is damaged, or was not saved by upstairs"),
     "unknown output": (("predict", "m.upstairs", "rows.csv", "-o", "o.txt"), r"o.txt ends in .txt"),
-    "a folder's support": (("predict", "m", "rows.csv", "--support=s.csv", "-o", "o"), r"s.csv is no task store.* upstairs pack"),
+    "a folder's support": (
+        ("predict", "m", "rows.csv", "--support=s.csv", "-o", "o"),
+        r"s.csv is no task store.* upstairs pack",
+    ),
     "pack of nothing": (("pack", "nowhere", "-o", "o.tasks", "--task=a"), r"nowhere doesn't exist"),
     "info of a folder": (("info", "folder.csv"), r"folder.csv is no task store"),
     "overwritten support": (("predict", "m", "rows.csv", "--support=s.csv", "-o", "s.csv"), r"s.csv is an input"),

@@ -117,11 +117,11 @@ def predict_files(
     }
     with _held(folder):
         path, plan["model"] = _place_model(model, folder)
-        _check_plan(folder, plan)
         job = Job(path, _named(source), None if support is None else _named(support), task, interval, str(folder), shard_rows)
         if job.support is not None:
             _meta(path).adapt_tasks(_store(job.support))  # whatever is wrong with it is said here
         shards = range(len(_shards(job)))
+        _check_plan(folder, plan)
         work = map_shards(
             functools.partial(_predict_shard, job), shards, engine=engine, n_jobs=n_jobs, address=address,
             is_done=lambda shard: (folder / _part(shard)).is_file(),
@@ -282,6 +282,11 @@ def _held(folder: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.close()
+        if folder.is_dir() and not (folder / MANIFEST).is_file():  # nothing was begun
+            with contextlib.suppress(OSError):
+                for name in (LOCK, MODEL):
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 def _place_model(model: Any, folder: Path) -> tuple[str, str]:
