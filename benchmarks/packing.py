@@ -125,7 +125,7 @@ def table(rows: list[int], folder: Path, memory: str) -> None:
         print(f"\nTime grows as rows to the power {slope:.2f}.")
 
 
-def kill(rounds: int, folder: Path, memory: str, n: int = 1_000_000) -> None:
+def kill(rounds: int, folder: Path, memory: str, n: int) -> None:
     from upstairs import open_store
 
     source, whole = folder / f"rows-{n}.parquet", folder / "whole.tasks"
@@ -212,7 +212,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.kill:
-        kill(given.kill, given.folder, given.memory)
+        kill(given.kill, given.folder, given.memory, given.rows[0])
     elif given.tasks is not None:
         by_tasks(given.folder, given.learners, given.tasks or [1000, 10_000, 100_000], given.memory)
     else:

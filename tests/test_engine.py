@@ -3,7 +3,10 @@
 import functools
 import os
 import pathlib
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -18,11 +21,11 @@ def square(shard):
     return shard * shard
 
 
-def slow_square(folder, shard):
+def slow_square(folder, shard, takes=0.3):
     """Leaves a note of each start, then takes a while."""
     note = pathlib.Path(folder) / f"{shard}-{os.getpid()}-{time.monotonic_ns()}"
     note.write_text(str(os.getpid()))
-    time.sleep(0.3)
+    time.sleep(takes)
     return shard * shard
 
 
@@ -70,6 +73,42 @@ def test_dask_listens_on_this_machine_only():
     assert listening == {"127.0.0.1"}
 
 
+RAY = """
+import functools, os, pathlib, signal, sys, threading, time
+import psutil
+from test_engine import slow_square
+from upstairs.engine.ray import run
+
+notes, listening = pathlib.Path(sys.argv[1]), set()
+
+def kill_one():
+    while not (started := list(notes.iterdir())) or not (pid := started[0].read_text()):
+        time.sleep(0.01)
+    for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        listening.update(socket.laddr.ip for socket in one.net_connections("inet") if socket.status == psutil.CONN_LISTEN)
+    os.kill(int(pid), signal.SIGKILL)
+
+killer = threading.Thread(target=kill_one)
+killer.start()
+results = dict(run(functools.partial(slow_square, sys.argv[1], takes=2.0), range(12), 2, None))
+killer.join()
+assert results == {shard: shard**2 for shard in range(12)}, results
+assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}, listening
+assert len(list(notes.iterdir())) > 12
+"""
+
+
+@pytest.mark.slow
+def test_ray_in_a_network_of_its_own(tmp_path):
+    pytest.importorskip("ray")
+    alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here, and Ray listens on addresses of the machine otherwise")
+    program = [*alone, sys.executable, "-c", RAY, str(tmp_path)]
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
 def always_dies(shard):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -82,7 +121,7 @@ def test_workers_that_always_die():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "sparkle"}, "engine must be one of local, dask, but is 'sparkle'"),
+        ({"engine": "sparkle"}, "engine must be one of local, dask, ray, but is 'sparkle'"),
         ({"n_jobs": 0}, "n_jobs must be 1 or more"),
         ({"address": "tcp://127.0.0.1:1"}, "local engine has no address"),
     ],
