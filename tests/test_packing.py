@@ -4,6 +4,7 @@ import datetime
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,50 +307,45 @@ def start(folder, limit=0):
     return subprocess.Popen([sys.executable, "-c", PACK, str(folder), str(limit)], stdout=subprocess.PIPE, text=True)
 
 
+def small_memory(memory, spill):
+    return {"memory_limit": "60MB", "temp_directory": str(spill), "threads": 1}
+
+
 def content_of(path):
     store = open_store(path)
     store.verify()
     return {name: entry["sha256"] for name, entry in store.manifest["files"].items()}
 
 
-def run(folder, limit=0):
-    """Its exit code and what it said."""
-    process = start(folder, limit)
-    told = process.communicate()[0].splitlines()
-    return process.returncode, told
-
-
-def test_killed_at_any_moment_and_run_again(tmp_path):
+def test_killed_at_any_moment_and_run_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sorting, "_settings", small_memory)
     make_rows(200_000, 20_000).to_parquet(tmp_path / "rows.parquet", row_group_size=10_000)
-    process = start(tmp_path)
-    process.stdout.readline()
     begun = time.monotonic()
-    process.communicate()
-    takes, whole = time.monotonic() - begun, content_of(tmp_path / "rows.tasks")
+    pack(tmp_path / "rows.parquet", tmp_path / "whole.tasks", task="task", target="y")
+    takes, whole = time.monotonic() - begun, content_of(tmp_path / "whole.tasks")
     killed = 0
     for moment in np.random.default_rng(0).random(2) * takes:
-        again = tmp_path / f"{moment}"
-        again.mkdir()
-        (again / "rows.parquet").symlink_to(tmp_path / "rows.parquet")
-        process = start(again)
+        process = start(tmp_path)
         process.stdout.readline()
         time.sleep(moment)
         process.kill()
         process.communicate()
         if process.returncode == -signal.SIGKILL:
             killed += 1
-            there = (again / "rows.tasks").exists()
-            assert not there or content_of(again / "rows.tasks") == whole  # there and whole, or not there
-        assert run(again)[0] == 0
-        assert content_of(again / "rows.tasks") == whole
-        assert sorted(path.name for path in again.iterdir()) == ["rows.parquet", "rows.tasks"]
+            there = (tmp_path / "rows.tasks").exists()
+            assert not there or content_of(tmp_path / "rows.tasks") == whole  # there and whole, or not there
+        pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", task="task", target="y")
+        assert content_of(tmp_path / "rows.tasks") == whole
+        shutil.rmtree(tmp_path / "rows.tasks")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.parquet", "whole.tasks"]
     assert killed
 
 
 def test_a_full_disk(tmp_path):
     make_rows(100_000, 1000).to_parquet(tmp_path / "rows.parquet")
-    code, told = run(tmp_path, 10**6)
-    assert code == 0
+    process = start(tmp_path, 10**6)
+    told = process.communicate()[0].splitlines()
+    assert process.returncode == 0
     assert re.search(r"can't be written: file too large|disk of .* is full|Sorting the rows failed", told[1])
     assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 

@@ -134,8 +134,9 @@ def rows(tmp_path_factory):
     return frame, folder
 
 
-@pytest.mark.parametrize("name", ["forest", "svm", "hierarchical-ridge"])
-@pytest.mark.parametrize("target", ["y", "label"])
+@pytest.mark.parametrize(
+    ("name", "target"), [("forest", "y"), ("svm", "label"), ("hierarchical-ridge", "y"), ("hierarchical-ridge", "label")]
+)
 def test_a_fit_from_a_store_is_the_fit_from_a_table(name, target, rows):
     frame, folder = rows
     learner = (REGRESSORS if target == "y" else CLASSIFIERS)[name]
