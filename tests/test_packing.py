@@ -210,7 +210,10 @@ def mistakes():
             seventh(frame.assign(y=[*range(49), np.nan])),
             r"target 'y' has no value in row 49 of .*part-6\.parquet.*drop_missing_target",
         ),
-        "infinity": (seventh(frame.assign(x=[*range(49), np.inf])), r"Column 'x' holds infinity in row 349"),
+        "infinity": (
+            seventh(frame.assign(x=[*range(49), np.inf])),
+            r"Column 'x' holds infinity in row 49 of .*part-6\.parquet",
+        ),
         "lists": (seventh(frame.assign(x=[[1]] * 50)), r"part-6\.parquet: Column 'x' holds values of the type list"),
         "floats as ids": ([frame.assign(task=0.5)], r"task column 'task' holds double"),
         "labels and numbers": (seventh(frame.assign(y="a")), r"'y' holds numbers in .*part-0.* but text in .*part-6\.parquet"),
@@ -375,3 +378,17 @@ def test_progress_is_shown_when_it_takes_long(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE", 0)
     pack(tmp_path / "rows.csv", tmp_path / "rows.tasks", task="task", target="y")
     assert "Writing: 100 rows" in re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+
+
+def test_what_only_the_second_pass_sees(tmp_path):
+    frame = make_rows(500, 50)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    store = pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", task="task", target="y")
+    (tmp_path / "more").mkdir()
+    write(tmp_path / "more", [frame[:60], frame[60:100].assign(x=[*range(39), np.inf])])
+    with pytest.raises(UpstairsError, match=r"'x' holds infinity in row 39 of .*part-1\.parquet"):
+        pack(tmp_path / "more", tmp_path / "more.tasks", task="task", target="y", like=store)
+    frame[:10].assign(task=np.array([2**64 - 1] * 10, np.uint64)).to_parquet(tmp_path / "large.parquet")
+    with pytest.raises(UpstairsError, match="too large for 64 bits: 18446744073709551615"):
+        pack(tmp_path / "large.parquet", tmp_path / "large.tasks", task="task", target="y", like=store)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.parquet", "more", "rows.parquet", "rows.tasks"]

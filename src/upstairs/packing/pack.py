@@ -6,7 +6,6 @@
    write      row by row, with checksums, under a temporary name; then synced and renamed (`writing`)
 """
 
-import contextlib
 import importlib.util
 import os
 import shutil
@@ -17,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.frames import listed
 from upstairs.packing.merging import merge
 from upstairs.packing.progress import Tell, show_progress
 from upstairs.packing.sorting import LEAST_MEMORY, Encoded, sorted_rows
-from upstairs.packing.source import Block, Source, kind_in_words
+from upstairs.packing.source import Source, kind_in_words
 from upstairs.packing.survey import Survey, check_tasks, id_type, survey
 from upstairs.packing.writing import StoreWriter, new_store
 from upstairs.store import TaskStore, open_store, parse_memory
@@ -177,7 +177,7 @@ def _encoded(source: Source, names: _Names, known: Survey, tell: Tell) -> Iterat
     for block in source.blocks(wanted, max(1, min(ROWS, VALUES // len(wanted)))):
         check_tasks(source, block, names.task)
         table = block.table
-        with _placed(source, block):
+        with source.placing(block.first_row):
             X = known.columns.encode(table.select(names.features))
             y = _target(table, names.target, known, block.first_row)
         yield Encoded(_task_ids(table[names.task]), y, X)
@@ -197,16 +197,10 @@ def _task_ids(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(ids.type):
         ids = ids.dictionary_decode()
     words = id_type(ids.type, "")
-    return ids.cast(pa.int64() if words == "whole numbers" else pa.string() if words == "text" else pa.timestamp("us"))
-
-
-@contextlib.contextmanager
-def _placed(source: Source, block: Block) -> Iterator[None]:
-    """Errors about rows of a block say in which files it lies."""
     try:
-        yield
-    except UpstairsError as error:
-        raise UpstairsError(f"Among {block.table.num_rows:,} rows from {source.row(block.first_row)} on: {error}") from None
+        return ids.cast(pa.int64() if words == "whole numbers" else pa.string() if words == "text" else pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        raise UpstairsError(f"A task is named by a number or date that is too large for 64 bits: {pc.max(ids)}.") from None
 
 
 def _known(like: Any, target: str | None, classify: bool | None) -> Survey | None:

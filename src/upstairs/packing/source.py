@@ -4,10 +4,12 @@ Files are opened one at a time and never held. All must have the same columns, h
 ``store=12`` adds the column ``store`` to the files below it. Whatever is wrong is said in one sentence with the file's name.
 """
 
+import contextlib
 import functools
 import glob
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +147,15 @@ class Source:
                 if name not in part.schema.names:
                     table = table.append_column(name, pa.array([value] * table.num_rows))
             yield table
+
+    @contextlib.contextmanager
+    def placing(self, first_row: int = 0) -> Iterator[None]:
+        """Errors that name a row, counted from ``first_row`` on, name its file as well."""
+        try:
+            yield
+        except UpstairsError as error:
+            told = re.sub(r"in row (\d+)(?!\d| of)", lambda found: f"in {self.row(first_row + int(found[1]))}", str(error))
+            raise UpstairsError(told) from None
 
     def row(self, number: int) -> str:
         """File and row, for a message, of a row that the present pass has read; rows left out aren't counted."""

@@ -50,7 +50,8 @@ def survey(
         extra = [name for name in (task, target) if name and not columns]
         blocks = source.blocks([*some, *extra] if extra else some, ROWS)
         seen = (first.see(block, some) if extra else [_one(block.table, name) for name in some] for block in blocks)
-        columns += Columns.learn_blocks(some, _told(seen, tell)).columns
+        with source.placing():
+            columns += Columns.learn_blocks(some, _told(seen, tell)).columns
     if first.n_rows < 2:
         raise UpstairsError(f"{source.paths[0]} holds {first.n_rows} rows to pack; it takes at least 2.")
     classes, reason = first.classes(classify)
