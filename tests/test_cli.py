@@ -12,9 +12,9 @@ import pytest
 
 import upstairs
 from shop import N_TASKS, SIZE, fit_model, run, sales, write_rows
-from upstairs.cli.rows import choose_kind
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.learners import learner_class
+from upstairs.target_kind import choose_kind
 
 
 def with_labels(path, labels):

@@ -38,7 +38,8 @@ MISTAKES = {
     "output is a folder": ((*FIT, "-o", "folder.csv"), r"folder.csv can't be written: it is a folder"),
     "output is the input": ((*FIT, "-o", "rows.csv"), r"rows.csv is the input, and would be overwritten"),
     "classes of fractions": ((*FIT, "--classify"), r"'sales' holds fractions, which are no classes"),
-    "missing option": (("fit", "rows.csv", "--task=store"), r"Missing option '--target'. See `upstairs fit --help`"),
+    "missing option": (("fit", "rows.csv", "--task=store"), r"Missing option '--output' / '-o'. See `upstairs fit --help`"),
+    "missing column": (("fit", "rows.csv", "--task=store", "-o", "m.upstairs"), r"fit needs --task and --target"),
     "unknown option": ((*FIT, "--trees=3"), r"No such option: --trees"),
     "unknown command": (("fti", "rows.csv"), r"No such command 'fti'"),
     "text for a number": ((*FIT, "--seed=x"), r"Invalid value for '--seed'"),
@@ -46,7 +47,12 @@ MISTAKES = {
     "not a model": (("predict", "rows.csv", "rows.csv", "-o", "o.csv"), r"rows.csv is damaged, or was not saved by upstairs"),
     "info of no model": (("info", "rows.csv"), r"rows.csv is damaged, or was not saved by upstairs"),
     "unknown output": (("predict", "m.upstairs", "rows.csv", "-o", "o.txt"), r"o.txt ends in .txt"),
-    "output without ending": (("predict", "m.upstairs", "rows.csv", "-o", "o"), r"o has no ending"),
+    "a folder's support": (
+        ("predict", "m", "rows.csv", "--support=s.csv", "-o", "o"),
+        r"s.csv is no task store.* upstairs pack",
+    ),
+    "pack of nothing": (("pack", "nowhere", "-o", "o.tasks", "--task=a"), r"nowhere doesn't exist"),
+    "info of a folder": (("info", "folder.csv"), r"folder.csv is no task store"),
     "overwritten support": (("predict", "m", "rows.csv", "--support=s.csv", "-o", "s.csv"), r"s.csv is an input"),
     "wrong interval": (("predict", "m", "rows.csv", "--interval=90", "-o", "o.csv"), r"--interval must lie between 0 and 1"),
     "wrong shots": (

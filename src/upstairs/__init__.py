@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from upstairs import displays
+    from upstairs.bulk import predict_files
     from upstairs.errors import UpstairsError, UpstairsWarning
     from upstairs.evaluation.protocol import evaluate
     from upstairs.evaluation.searches import SupportQuerySplit, few_shot_scorer
     from upstairs.forest.estimator import MetaRandomForestClassifier, MetaRandomForestRegressor
     from upstairs.gradient.estimator import MetaGradientClassifier, MetaGradientRegressor
+    from upstairs.packing.pack import pack
     from upstairs.persistence import load, save
+    from upstairs.store import open_store
     from upstairs.svm.estimator import MetaSVC, MetaSVR
 
 __version__ = "0.1.0"
@@ -35,6 +38,9 @@ __all__ = [
     "evaluate",
     "few_shot_scorer",
     "load",
+    "open_store",
+    "pack",
+    "predict_files",
     "save",
 ]
 
@@ -54,6 +60,9 @@ _ROOMS = {
     "evaluate": "upstairs.evaluation.protocol",
     "few_shot_scorer": "upstairs.evaluation.searches",
     "load": "upstairs.persistence",
+    "open_store": "upstairs.store",
+    "pack": "upstairs.packing.pack",
+    "predict_files": "upstairs.bulk",
     "save": "upstairs.persistence",
 }
 

@@ -19,8 +19,19 @@ from typing import IO
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["Archive", "check_writable", "damaged", "whole_file", "write_archive"]
+__all__ = [
+    "LOCK",
+    "Archive",
+    "check_writable",
+    "damaged",
+    "lock_folder",
+    "os_reason",
+    "sync_folder",
+    "whole_file",
+    "write_archive",
+]
 
+LOCK = ".lock"
 _PLAIN_NAME = re.compile(r"[a-z]+\.(json|safetensors)|texts/[\w.]+\.(json|txt)")
 _MOST_DEFLATION = 100
 """A text that deflates better than this is stored as it is, so that no honest file looks like a zip bomb."""
@@ -66,7 +77,7 @@ class Archive:
         try:
             self._file = open(path, "rb")  # noqa: SIM115  closed by __exit__
         except OSError as error:
-            raise UpstairsError(f"{self.path} can't be read: {_reason(error)}.") from None
+            raise UpstairsError(f"{self.path} can't be read: {os_reason(error)}.") from None
         try:
             with damaged(self.path):
                 self._zip = zipfile.ZipFile(self._file)
@@ -136,9 +147,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise UpstairsError(f"{path} can't be written: {_reason(error)}.") from None
+        raise UpstairsError(f"{path} can't be written: {os_reason(error)}.") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -154,7 +165,22 @@ def check_writable(path: str | os.PathLike) -> None:
         open(probe, "xb").close()
         probe.unlink()
     except OSError as error:
-        raise UpstairsError(f"{path} can't be written: {_reason(error)}.") from None
+        raise UpstairsError(f"{path} can't be written: {os_reason(error)}.") from None
+
+
+def lock_folder(folder: Path) -> IO[bytes] | None:
+    """A file in it that is locked until it is closed, or its process ends; None where another process holds it."""
+    file = open(folder / LOCK, "ab")  # noqa: SIM115
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open can't be removed anyway
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def _deflates(name: str, content: bytes) -> bool:
@@ -164,7 +190,7 @@ def _deflates(name: str, content: bytes) -> bool:
     return deflated < len(content) < _MOST_DEFLATION * deflated
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the renaming itself survive a power cut, where the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
@@ -174,7 +200,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
+    """Why, in the words of a sentence."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file or folder"
     return (error.strerror or str(error)).lower()

@@ -30,14 +30,22 @@ from upstairs.explain import Receipt, write_receipts
 from upstairs.frames import make_table, table_kind
 from upstairs.novelty import Reference, learn_reference, p_values
 from upstairs.questions import Questions
+from upstairs.store import TaskStore
+from upstairs.stored_tasks import StoredClassifiers, StoredRegressors, StoredTasks
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
-from upstairs.tasks import Tasks, group_rows
+from upstairs.tasks import Tasks, few_rows, group_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor", "AdaptedTasks", "Learner", "MetaClassifier", "MetaRegressor"]
 
 MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
+
+
+LEAST_LEARNED = 10_000
+"""Rows that are learned from, however little memory there is."""
+BYTES_A_VALUE, MORE_VALUES = 64, 100
+"""What learning takes of memory for each row: so much for each column, and for so many features that learners add."""
 
 
 class MetaEstimator(Questions, Answers, BaseEstimator):
@@ -49,12 +57,13 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
     learner: Learner
     _reference: Reference | None = None
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y=None, groups=None):
         """Learn across tasks.
 
         Parameters
         ----------
-        X : DataFrame (pandas, polars), Arrow table or ndarray, n rows
+        X : DataFrame (pandas, polars), Arrow table or ndarray, n rows; or a TaskStore
+            A store brings its own target and tasks.
         y : array-like [n]
             Target; no missing values.
         groups : array-like [n], optional
@@ -70,6 +79,8 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
             A sentence that names the column, argument or row that can't be used.
         """
         self._validate_params()
+        if isinstance(X, TaskStore):
+            return self._fit_store(X, y, groups)
         columns = Columns.learn(X)
         Z = columns.encode(X)
         target, n_classes = self._learn_target(read_target(y, len(Z)))
@@ -84,13 +95,33 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
                 f"groups holds one task only, {tasks.ids[0]!r}: there is nothing to learn across tasks. "
                 "Pass the column that tells tasks apart, or leave groups out to treat all rows as one task."
             )
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        state, info = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
-        self.state_, self.info_ = state, info
+        self._table_kind = table_kind(X)
+        return self._learn(tasks, columns, n_classes, self._generator())
+
+    def _fit_store(self, store: TaskStore, y: Any, groups: Any) -> MetaEstimator:
+        """`fit` from disk: of more rows than memory takes, those of a sample of tasks, which then are the known ones."""
+        if y is not None or groups is not None:
+            raise UpstairsError("A task store brings its own target and tasks: call fit(store), without y and groups.")
+        self._check_store(store)
+        rng, n_classes = self._generator(), 0
+        if store.classes is not None:
+            self.classes_, n_classes = store.classes, len(store.classes)
+        if store.n_tasks < 2:
+            raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
+        most = max(LEAST_LEARNED, store.memory // (BYTES_A_VALUE * (len(store.columns.features) + MORE_VALUES)))
+        few, which = few_rows(store.mapped, most, rng, least=MOST_KNOWN_ROWS)
+        self._table_kind = "pyarrow"
+        return self._learn(few._replace(ids=store.names(which)), store.columns, n_classes, rng)
+
+    def _learn(self, tasks: Tasks, columns: Columns, n_classes: int, rng: np.random.Generator) -> MetaEstimator:
+        self.state_, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
         self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
-        self._table_kind, self._reference = table_kind(X), None
+        self._reference = None
         self._set_columns(columns)
         return self
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def adapt(self, X, y) -> AdaptedModel:
         """Adapt to one new task.
@@ -108,22 +139,29 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
         check_is_fitted(self)
         return self._adapted_model(self).fit(X, y)
 
-    def adapt_tasks(self, X, y, groups) -> AdaptedTasks:
+    def adapt_tasks(self, X, y=None, groups=None) -> AdaptedTasks | StoredTasks:
         """Adapt to many new tasks at once.
 
         Parameters
         ----------
-        X : table of n support rows
+        X : table of n support rows, or a TaskStore
+            A store, encoded by this model's columns (``pack(..., like=meta)``), brings its own target and tasks.
         y : array-like [n]
         groups : array-like [n]
             The task of each row.
 
         Returns
         -------
-        models : AdaptedTasks
-            A Mapping from task id to adapted model that also predicts for rows of many tasks.
+        models : AdaptedTasks or StoredTasks
+            A Mapping from task id to adapted model that also predicts for rows of many tasks. Those of a store are adapted when
+            they are asked, and not held.
         """
         check_is_fitted(self)
+        if isinstance(X, TaskStore):
+            if y is not None or groups is not None:
+                raise UpstairsError("A task store brings its own target and tasks: call adapt_tasks(store).")
+            self._check_store(X)
+            return self._stored_tasks(self, X)
         if groups is None:
             raise UpstairsError("adapt_tasks needs groups, the task of each row; for a single task call adapt(X, y).")
         return self._adapted_tasks(self, self._read_support(X, y, groups))
@@ -144,10 +182,14 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
     def _ask(self, X, groups):
         check_is_fitted(self)
         Z = self.columns_.encode(X)
+        return self.ask_encoded(Z, None if groups is None else read_groups(groups, len(Z)))
+
+    def ask_encoded(self, Z: np.ndarray, groups: np.ndarray | None) -> tuple[Any, Any, np.ndarray]:
+        """`_ask` about rows that are numbers already, as those of a store are."""
         if groups is None:
             asked, task = np.array([], int), np.full(len(Z), -1)
         else:
-            asked, task = np.unique(locate(self.known_.ids, read_groups(groups, len(Z))), return_inverse=True)
+            asked, task = np.unique(locate(self.known_.ids, groups), return_inverse=True)
             if len(asked) and asked[0] == -1:
                 asked, task = asked[1:], task - 1
         adaptation = adapt(self, self.known_.take(asked), self.state_.fold[asked])
@@ -167,6 +209,10 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
     @abc.abstractmethod
     def _learn_target(self, y: np.ndarray) -> tuple[np.ndarray, int]:
         """Numbers or class codes [n] of a meta-train target, and the number of classes."""
+
+    @abc.abstractmethod
+    def _check_store(self, store: TaskStore) -> None:
+        """An UpstairsError where a store's target isn't of this model's kind."""
 
     @abc.abstractmethod
     def _read_target(self, y: np.ndarray) -> np.ndarray:
@@ -250,6 +296,13 @@ class AdaptedTasks(Answers, Mapping):
     def __getitem__(self, task) -> AdaptedModel:
         return self.meta._adapted_model(self.meta)._set_support(self.support.take(np.array([self._index[task]])))
 
+    def has_support(self, groups: np.ndarray) -> np.ndarray:
+        """Which rows belong to these tasks, bool [n]."""
+        return locate(self.support.ids, groups) >= 0
+
+    def __contains__(self, task: object) -> bool:
+        return task in self._index
+
     def __iter__(self) -> Iterator:
         return iter(self._index)
 
@@ -296,10 +349,13 @@ class AdaptedClassifiers(AnswersClasses, AdaptedTasks):
 class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
     """A meta-learner of numbers."""
 
-    _adapted_model, _adapted_tasks = AdaptedRegressor, AdaptedRegressors
+    _adapted_model, _adapted_tasks, _stored_tasks = AdaptedRegressor, AdaptedRegressors, StoredRegressors
 
     def _learn_target(self, y):
         return check_numbers(y), 0
+
+    def _check_store(self, store):
+        _check_target(store, "numbers")
 
     def _read_target(self, y):
         return check_numbers(y)
@@ -308,14 +364,24 @@ class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
 class MetaClassifier(ClassifierMixin, AnswersClasses, MetaEstimator):
     """A meta-learner of two or more classes."""
 
-    _adapted_model, _adapted_tasks = AdaptedClassifier, AdaptedClassifiers
+    _adapted_model, _adapted_tasks, _stored_tasks = AdaptedClassifier, AdaptedClassifiers, StoredClassifiers
 
     def _learn_target(self, y):
         self.classes_, codes = check_labels(y)
         return codes, len(self.classes_)
 
+    def _check_store(self, store):
+        _check_target(store, "classes")
+
     def _read_target(self, y):
         return check_labels(y, self.classes_)[1]
+
+
+def _check_target(store: TaskStore, needed: str) -> None:
+    holds = "no target" if store.target_name is None else "numbers" if store.classes is None else "classes"
+    if holds != needed:
+        cure = {"numbers": "take a regressor, or pack it with classify=True", "classes": "take a classifier"}
+        raise UpstairsError(f"{store.path} holds {holds}, not {needed}: {cure.get(holds, 'pack it with target=...')}.")
 
 
 def _group(Z: np.ndarray, target: np.ndarray, groups: Any, levels: np.ndarray) -> Tasks:

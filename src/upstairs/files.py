@@ -12,11 +12,21 @@ import pyarrow.parquet
 from upstairs.archive import check_writable, whole_file
 from upstairs.errors import UpstairsError
 
-__all__ = ["check_columns", "check_output", "read_table", "write_table"]
+__all__ = [
+    "MISSING",
+    "broken_file",
+    "check_columns",
+    "check_output",
+    "is_row_label",
+    "likely_names",
+    "read_table",
+    "similar_files",
+    "write_table",
+]
 
 SUFFIXES = (".csv", ".parquet")
 
-_MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 
 
 def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
@@ -29,12 +39,12 @@ def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
     try:
         table = _read_csv(path, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
     except pa.ArrowInvalid as error:
-        raise UpstairsError(_broken(path, error)) from None
+        raise UpstairsError(broken_file(path, error)) from None
     except FileNotFoundError:
-        raise UpstairsError(f"{path} doesn't exist{_similar_files(path)}.") from None
+        raise UpstairsError(f"{path} doesn't exist{similar_files(path)}.") from None
     except OSError as error:
         raise UpstairsError(f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None
-    table = table.drop_columns([name for name in table.column_names if _is_row_label(name)])
+    table = table.drop_columns([name for name in table.column_names if is_row_label(name)])
     if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
         raise UpstairsError(f"{path} has more than one column {twice[0]!r}. Rename all but one of them.")
     if table.num_rows == 0:
@@ -46,7 +56,7 @@ def check_columns(table: pa.Table, names: Iterable[str], path: str | os.PathLike
     """An UpstairsError, with the likely names, unless all these columns are there."""
     for name in names:
         if name not in table.column_names:
-            raise UpstairsError(f"{path} has no column {name!r}. {_likely(name, table.column_names)}")
+            raise UpstairsError(f"{path} has no column {name!r}. {likely_names(name, table.column_names)}")
 
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
@@ -78,7 +88,7 @@ def _read_csv(path: Path, text: Iterable[str]) -> pa.Table:
         path,
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(
-            null_values=_MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
+            null_values=MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
         ),
     )
     for name, kind in zip(table.column_names, table.schema.types, strict=True):
@@ -93,20 +103,23 @@ def _check_suffix(path: Path) -> None:
         raise UpstairsError(f"{path} {kind}, but tables are read and written as {' or '.join(SUFFIXES)}.")
 
 
-def _broken(path: Path, error: pa.ArrowInvalid) -> str:
+def broken_file(path: Path, error: Exception) -> str:
+    """The sentence about a file that Arrow can't read."""
     reason = str(error).splitlines()[0].rstrip(".")
     if "UTF8" in reason:
         return f"{path} isn't UTF-8 text ({reason}). Save it as UTF-8."
     return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
 
 
-def _similar_files(path: Path) -> str:
+def similar_files(path: Path) -> str:
+    """The name in the same folder that may have been meant, in brackets; or nothing."""
     names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)
     return f" (is it {path.parent / close[0]}?)" if close else ""
 
 
-def _likely(name: str, names: list[str]) -> str:
+def likely_names(name: str, names: list[str]) -> str:
+    """A sentence with the names that may have been meant."""
     lower = {other.lower(): other for other in names}
     if close := difflib.get_close_matches(name.lower(), lower, n=3):
         return f"Did you mean {' or '.join(repr(lower[other]) for other in close)}?"
@@ -114,7 +127,7 @@ def _likely(name: str, names: list[str]) -> str:
     return f"Its columns are {shown}."
 
 
-def _is_row_label(name: str) -> bool:
+def is_row_label(name: str) -> bool:
     """The index that pandas writes beside the columns: row numbers, which no model should learn from."""
     return name == "" or name.startswith("__index_level_")
 

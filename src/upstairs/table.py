@@ -17,7 +17,7 @@ import functools
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +38,18 @@ from upstairs.frames import (
     shown,
     wall_clock,
 )
+from upstairs.moments import Moments
 
-__all__ = ["Columns", "Feature", "read_groups", "read_target"]
+__all__ = ["ROWS", "Columns", "Feature", "read_groups", "read_target"]
+
+ROWS = 2**16
+"""Rows that a column is learned from at once: in these portions sums add up to the same last digit, in memory or streamed."""
 
 MOST_LEVELS = 1000
 LEAST_ROWS = 2  # of a level in fit: what a single row says about a level can't be told from noise
 MOST_SDS = 1e6  # encoded numbers are clipped here, so that their squares and sums stay finite in float32
 LARGEST = 1e100  # beyond it sums of squares come near the end of float64
+MOST_COUNTED = 2**20  # distinct texts; among more, the rarest half is forgotten now and then, and was no level anyway
 BLOCK = 2**21  # values read at once: many columns of a small table, since each call has its price, and few of a large one
 
 _PARTS = {"number": ("",), "date": ("days", "month", "weekday", "hour"), "time": ("hour",), "duration": ("days",)}
@@ -92,6 +97,15 @@ class Columns:
             if size == 0:
                 raise UpstairsError(f"X has 0 {noun}(s) (shape={shape}) while a minimum of 1 is required.")
         return cls(table.named, tuple(_learn_column(name, table.column(j)) for j, name in enumerate(table.names)))
+
+    @classmethod
+    def learn_blocks(cls, names: Sequence[str], blocks: Iterable[Sequence[pa.Array]]) -> "Columns":
+        """Learn from a stream of blocks: the same as `learn` of one table, if all but the last hold ``ROWS`` rows."""
+        learners = [_ColumnLearner(name) for name in names]
+        for block in blocks:
+            for learner, array in zip(learners, block, strict=True):
+                learner.see(array)
+        return cls(True, tuple(learner.column() for learner in learners))
 
     def encode(self, X: Any) -> np.ndarray:
         """Turn a table of n rows into numbers, float32 [n, p], C-contiguous.
@@ -234,19 +248,55 @@ class _Column:
 
 
 def _learn_column(name: str, array: pa.Array) -> _Column:
-    kind, zone = kind_of(array, name), getattr(array.type, "tz", None)
-    if kind == "category":
+    learner = _ColumnLearner(name)
+    for start in range(0, len(array), ROWS):
+        learner.see(array.slice(start, ROWS))
+    return learner.column()
+
+
+class _ColumnLearner:
+    """Learns a column block by block."""
+
+    def __init__(self, name: str):
+        self.name, self.n_rows = name, 0
+        self.kind: str | None = None
+        self.zone: str | None = None
+        self.counts: Counter[str] = Counter()
+        self.has_hours = False
+        self.parts: list[Moments] = []
+
+    def see(self, array: pa.Array) -> None:
+        first, self.n_rows = self.n_rows, self.n_rows + len(array)
+        if pa.types.is_null(array.type):  # says nothing, not even of the kind
+            return
+        if self.kind is None:
+            self.kind, self.zone = kind_of(array, self.name), getattr(array.type, "tz", None)
+            self.parts = [Moments() for _ in _PARTS.get(self.kind, ())]
+        if self.kind == "category":
+            self._count(array)
+            return
+        block = _checked(_measure(self.kind, array, self.zone), [self.name] * len(self.parts), first)
+        self.has_hours |= self.kind == "date" and bool((block[:, -1] > 0).any())
+        for part, x in zip(self.parts, block.T, strict=True):
+            part.add(x[~np.isnan(x)])
+
+    def column(self) -> _Column:
+        if self.kind == "category":
+            often = (level for level, count in self.counts.items() if count >= LEAST_ROWS)
+            levels = sorted(often, key=lambda level: (-self.counts[level], level))[:MOST_LEVELS]
+            return _Column(self.name, self.kind, levels=tuple(levels))
+        names, parts = _PARTS[self.kind or "number"], self.parts or [Moments()]
+        if self.kind == "date" and not self.has_hours:
+            names, parts = names[:-1], parts[:-1]  # midnight throughout: the hours say nothing
+        means, sds = zip(*(part.mean_and_sd() for part in parts), strict=True)
+        return _Column(self.name, self.kind or "number", names, means, sds, zone=self.zone)
+
+    def _count(self, array: pa.Array) -> None:
         codes, values = distinct(array)
-        rows: Counter[str] = Counter()
         for value, count in zip(values, np.bincount(codes[codes >= 0], minlength=len(values)).tolist(), strict=True):
-            rows[level_name(value)] += count
-        often = (level for level, count in rows.items() if count >= LEAST_ROWS)
-        return _Column(name, kind, levels=tuple(sorted(often, key=lambda level: (-rows[level], level))[:MOST_LEVELS]))
-    block, parts = _measure(kind, array, zone), _PARTS[kind]
-    if kind == "date" and not (block[:, -1] > 0).any():
-        block, parts = block[:, :-1], parts[:-1]  # midnight throughout: the hours say nothing
-    means, sds = zip(*map(_mean_and_sd, _checked(block, [name] * len(parts)).T), strict=True)
-    return _Column(name, kind, parts, means, sds, zone=zone)
+            self.counts[level_name(value)] += count
+        if len(self.counts) > MOST_COUNTED:
+            self.counts = Counter(dict(self.counts.most_common(MOST_COUNTED // 2)))
 
 
 def _encode_column(column: _Column, array: pa.Array) -> np.ndarray:
@@ -285,20 +335,12 @@ def _measure_dates(times: np.ndarray) -> np.ndarray:
     return np.column_stack([days + hour / 24, month, (days + 3) % 7, hour])  # Monday is 0: 1970 began on a Thursday
 
 
-def _mean_and_sd(x: np.ndarray) -> tuple[float, float]:
-    x = x[~np.isnan(x)]
-    if not len(x):
-        return 0.0, 1.0
-    sd = float(x.std())
-    return float(x.mean()), sd if sd > 1e-12 * np.abs(x).max() else 1.0  # equal numbers may have a mean beside them
-
-
 def _scaled(block: np.ndarray, means: np.ndarray, sds: np.ndarray, names: Sequence[str]) -> np.ndarray:
     with np.errstate(over="ignore"):  # to infinity, which is clipped
         return np.clip((_checked(block, names) - means) / sds, -MOST_SDS, MOST_SDS)
 
 
-def _checked(block: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _checked(block: np.ndarray, names: Sequence[str], first_row: int = 0) -> np.ndarray:
     """The block [n, k] itself, if it can be squared and summed."""
     huge = np.abs(block) > LARGEST
     if huge.any():
@@ -306,7 +348,7 @@ def _checked(block: np.ndarray, names: Sequence[str]) -> np.ndarray:
         what, cure = f"{block[row, j]:g}", f"Numbers may not go beyond {LARGEST:g}; rescale the column."
         if np.isinf(block[row, j]):
             what, cure = "infinity", "Replace it by an empty value, or drop such rows."
-        raise UpstairsError(f"Column {names[j]!r} holds {what} in row {row}. {cure}")
+        raise UpstairsError(f"Column {names[j]!r} holds {what} in row {first_row + row}. {cure}")
     return block
 
 

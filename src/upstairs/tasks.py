@@ -4,11 +4,15 @@ The rows of task t are ``X[offsets[t]:offsets[t + 1]]``. One task is ``offsets =
 support) is an ordinary task, so nothing needs a second code path.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Tasks", "assign_folds", "group_rows", "offsets_of", "pseudo_tasks"]
+__all__ = ["Tasks", "assign_folds", "few_rows", "group_rows", "offsets_of", "pseudo_tasks"]
+
+PORTION = 2**20
+"""Rows that are thinned at once."""
 
 
 class Tasks(NamedTuple):
@@ -78,10 +82,49 @@ class Tasks(NamedTuple):
         """At most ``most`` rows of each task, drawn at random; every task keeps some."""
         if not (self.sizes > most).any():
             return self
-        task = self.task_of_row
-        shuffled = np.lexsort((rng.random(len(task)), task))
-        rank = np.arange(len(task)) - self.offsets[task]
-        return self.take_rows(np.sort(shuffled[rank < most]), np.minimum(self.sizes, most))
+        portion = self.offsets[:-1] // PORTION
+        edges = [*np.flatnonzero(np.diff(portion, prepend=-1)).tolist(), self.n_tasks]
+        kept = []
+        for start, stop in itertools.pairwise(edges):  # what is mapped is read only where it is kept
+            first, sizes = self.offsets[start], self.sizes[start:stop]
+            task = np.repeat(np.arange(stop - start), sizes)
+            shuffled = np.lexsort((rng.random(len(task)), task))
+            rank = np.arange(len(task)) - (self.offsets[start:stop] - first)[task]
+            kept.append(first + np.sort(shuffled[rank < most]))
+        return self.take_rows(np.concatenate(kept), np.minimum(self.sizes, most))
+
+
+def few_rows(tasks: Tasks, most: int, rng: np.random.Generator, *, least: int) -> tuple[Tasks, np.ndarray]:
+    """At most ``most`` rows, thinned evenly over tasks.
+
+    Where fewer than ``least`` rows of a task would be left, which say little of how a task differs, the rows are taken from a
+    random sample of the tasks instead.
+
+    Returns
+    -------
+    tasks : Tasks
+    which : int64
+        Which of the tasks they are, in order.
+    """
+    sizes = tasks.sizes
+    each = _rows_a_task(sizes, most)
+    if each >= least or np.minimum(sizes, least).sum() <= most:
+        return tasks.thin(each, rng), np.arange(tasks.n_tasks)
+    order = rng.permutation(tasks.n_tasks)
+    n_tasks = int(np.searchsorted(np.cumsum(np.minimum(sizes[order], least)), most, side="right"))
+    which = np.sort(order[: max(2, n_tasks)])
+    return tasks.take(which).thin(least, rng), which
+
+
+def _rows_a_task(sizes: np.ndarray, most: int) -> int:
+    """The largest c with Σ_t min(n_t, c) ≤ most."""
+    if sizes.sum() <= most:
+        return int(sizes.max())
+    low, high = 1, int(sizes.max())
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if np.minimum(sizes, middle).sum() <= most else (low, middle)
+    return low
 
 
 def offsets_of(sizes: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,17 +19,18 @@ __all__ = ["EXAMPLES", "command"]
 EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o stores.upstairs
 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
+Example: upstairs fit rows.tasks -o stores.upstairs
 
 Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
 
 
 def fit(
     file: options.Rows,
-    task: options.Task,
-    target: options.Target,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Where to save the model.", show_default=False)
     ],
+    task: options.TaskOrStore = None,
+    target: options.TargetOrStore = None,
     learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
     time_budget: Annotated[
         float | None,
@@ -38,6 +39,7 @@ def fit(
     classify: options.Classify = None,
     drop_missing_target: options.DropMissingTarget = False,
     ignore: options.Ignore = None,
+    memory: options.Memory = "2GB",
     known_tasks: Annotated[
         bool,
         typer.Option("--known-tasks/--no-known-tasks", help="Keep rows of each task in the model, so that it is known later."),
@@ -45,13 +47,18 @@ def fit(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Learn across the tasks in FILE and save the meta-model."""
+    """Learn across the tasks in FILE, or in a store that `upstairs pack` made, and save the meta-model."""
     if output.resolve() == file.resolve():
         raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
     check_writable(output)
     check_learner(learner)
     budget = _budget(learner, time_budget)
     start = time.perf_counter()
+    if (file / "manifest.json").is_file():
+        _fit_store(upstairs.open_store(file, memory), learner, output, known_tasks, seed, json)
+        return
+    if task is None or target is None:
+        raise UpstairsError("fit needs --task and --target, the columns of each row's task and of what is to be predicted.")
     with progress() as begin:
         begin(f"Reading {file.name}")
         rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
@@ -94,6 +101,32 @@ def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
     if learner != "auto":
         raise UpstairsError(f"--time-budget is for --learner auto, but the learner is {learner}. Leave it out, or choose auto.")
     return {"time_budget": time_budget}
+
+
+def _fit_store(store: Any, learner: str, output: Path, known_tasks: bool, seed: int, json: bool) -> None:
+    start = time.perf_counter()
+    with progress() as begin:
+        begin(f"Learning across {store.n_tasks:,} tasks ({store.n_rows:,} rows)")
+        meta = learner_class(learner, store.classes is not None)(random_state=seed).fit(store)
+        upstairs.save(meta, output, known_tasks=known_tasks, task_name=store.task_name, target_name=store.target_name)
+    findings = {
+        "model": str(output),
+        "learner": learner,
+        "predicts": "numbers" if store.classes is None else "classes",
+        "because": "as it was packed",
+        "task": store.task_name,
+        "target": store.target_name,
+        "columns": list(store.columns.names),
+        "tasks": store.n_tasks,
+        "rows": store.n_rows,
+        "rows_dropped": 0,
+        "seconds": round(time.perf_counter() - start, 2),
+        "bytes": output.stat().st_size,
+    }
+    if json:
+        print_json(findings)
+    else:
+        _tell(findings)
 
 
 def _tell(findings: dict) -> None:

@@ -7,7 +7,20 @@ import typer
 
 from upstairs.learners import LEARNERS
 
-__all__ = ["Classify", "DropMissingTarget", "Ignore", "Json", "Rows", "Seed", "Target", "Task", "learner_names"]
+__all__ = [
+    "Classify",
+    "DropMissingTarget",
+    "Ignore",
+    "Json",
+    "Memory",
+    "Rows",
+    "Seed",
+    "Target",
+    "TargetOrStore",
+    "Task",
+    "TaskOrStore",
+    "learner_names",
+]
 
 
 def learner_names() -> str:
@@ -19,6 +32,13 @@ Rows = Annotated[
 ]
 Task = Annotated[str, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)]
 Target = Annotated[str, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)]
+TaskOrStore = Annotated[
+    str | None, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)
+]
+TargetOrStore = Annotated[
+    str | None, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)
+]
+Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that learning from a store may take.")]
 Classify = Annotated[
     bool | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""The rows of a file as features, target and task, for a fit or for a fitted model; whether to predict numbers or classes."""
+"""The rows of a file as features, target and task, for a fit or for a fitted model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,9 @@ import pyarrow.compute as pc
 
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
+from upstairs.target_kind import choose_kind
 
-__all__ = ["Rows", "choose_kind", "read_rows", "target_name", "task_ids", "task_names", "text_columns"]
-
-MOST_CLASSES = 50
-"""Text with more distinct values than this is a classification target only if the user says so."""
+__all__ = ["Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns"]
 
 
 class Rows(NamedTuple):
@@ -104,32 +102,6 @@ def target_name(meta: Any) -> str:
     if meta.names_.target is None:
         raise UpstairsError("This model doesn't know the name of its target column: save it with target_name=....")
     return meta.names_.target
-
-
-def choose_kind(y: pa.ChunkedArray, target: str, classify: bool | None) -> tuple[bool, str]:
-    """Whether to predict classes, and why; ``classify`` is what the user asked for, if anything."""
-    kind, n_distinct = y.type, len(y.unique())
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if not (text or number or pa.types.is_boolean(kind)):
-        raise UpstairsError(f"The target {target!r} holds {kind}; it must hold numbers, text, or true and false.")
-    whole = pa.types.is_integer(kind) or (number and pc.all(pc.equal(y, pc.floor(y))).as_py())
-    if classify is not None:
-        if classify and not (text or whole or pa.types.is_boolean(kind)):
-            raise UpstairsError(f"The target {target!r} holds fractions, which are no classes; leave out --classify.")
-        return classify, "as asked"
-    if text:
-        if n_distinct > MOST_CLASSES:
-            raise UpstairsError(
-                f"The target {target!r} holds text with {n_distinct:,} distinct values, as {y[0].as_py()!r}. Numbers must be "
-                "written as 1234.5; if these are classes, give --classify."
-            )
-        return True, f"{target!r} holds text"
-    if pa.types.is_boolean(kind):
-        return True, f"{target!r} holds true and false"
-    if whole and n_distinct <= 2:
-        return True, f"{target!r} holds no more than two whole numbers"
-    return False, f"{target!r} holds numbers"
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

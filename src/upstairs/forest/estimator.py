@@ -41,7 +41,7 @@ class MetaRandomForestRegressor(MetaRegressor):
     n_episodes : int, default=1500
         Episodes that the prior is learned on.
     max_rows : int, default=40_000
-        Above it, rows are thinned evenly over tasks; no task is left out.
+        Above it, rows are thinned evenly over tasks; of more than ``max_rows / 10`` tasks a random sample is learned from.
     learning_rate : float in (0, 1], default=0.1
         Of the boosting.
     random_state : int, RandomState or None, default=None
@@ -102,7 +102,7 @@ class MetaRandomForestClassifier(MetaClassifier):
     n_episodes : int, default=1500
         Episodes that the prior is learned on.
     max_rows : int, default=40_000
-        Above it, rows are thinned evenly over tasks; no task is left out.
+        Above it, rows are thinned evenly over tasks; of more than ``max_rows / 10`` tasks a random sample is learned from.
     learning_rate : float in (0, 1], default=0.1
         Of the boosting.
     random_state : int, RandomState or None, default=None

@@ -27,13 +27,15 @@ from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
 from upstairs.prediction import finite_dof
 from upstairs.target import Scale, forward, identity_scale, log_scale
-from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
+from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
 from upstairs.trees import leaf_of
 
 __all__ = ["Info", "learn"]
 
 NUS = (1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, np.inf)
 KAPPAS = (0.7, 0.85, 1.0, 1.2)
+LEAST_ROWS = 10
+"""Of a task: where ``max_rows`` doesn't go that far, a sample of the tasks is learned from."""
 N_STUDENT_EPISODES, N_CALIBRATION_EPISODES = 500, 1000
 
 
@@ -76,10 +78,13 @@ class Trained(NamedTuple):
 
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
     """Learn the state from meta-train tasks."""
-    used = pseudo_tasks(tasks.thin(_most_rows_a_task(tasks.sizes, params["max_rows"]), rng), rng)
+    few, which = few_rows(tasks, params["max_rows"], rng, least=LEAST_ROWS)
+    used = pseudo_tasks(few, rng)
     fold = assign_folds(used.n_tasks, params["n_folds"], rng)
     folds = make_folds(used, fold)
-    known_fold = fold if used.n_tasks == tasks.n_tasks else np.full(tasks.n_tasks, -1)
+    known_fold = np.full(tasks.n_tasks, -1)
+    if used is few:
+        known_fold[which] = fold
     trained = (_learn_classes if n_classes else _learn_numbers)(used, folds, n_classes, params, rng)
     episodes = draw_episodes(used, N_CALIBRATION_EPISODES, rng)
     state = (_combine_classes if n_classes else _combine_numbers)(trained, used, episodes, rng)
@@ -197,14 +202,3 @@ def _held_out(
     support_offsets = offsets_of((support >= 0).sum(axis=1))
     deviation = adapt_deviation(head.prior, bumps, take(rows, s), target[s], support_offsets, classify)
     return deviation, *predict_deviation(head.prior, bumps, deviation, take(rows, q), offsets, classify), offsets
-
-
-def _most_rows_a_task(sizes: np.ndarray, most: int) -> int:
-    """The largest c with Σ_t min(n_t, c) ≤ most: rows are thinned evenly over tasks, tasks never."""
-    if sizes.sum() <= most:
-        return int(sizes.max())
-    low, high = 1, int(sizes.max())
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if np.minimum(sizes, middle).sum() <= most else (low, middle)
-    return low

@@ -31,7 +31,7 @@ CONSTRAINTS = {
 class MetaMachine(MetaEstimator):
     """What is asked of a fitted machine beside predictions."""
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y=None, groups=None):
         budget = self.loss_budget
         if not isinstance(budget, str) and not 0 <= budget < np.inf:
             raise UpstairsError(f'loss_budget must be "auto" or a number from 0 on, but is {budget}.')
@@ -67,7 +67,7 @@ class MetaMachine(MetaEstimator):
 
     @property
     def support_(self) -> np.ndarray:
-        """Rows of fit that θ is made of, int64 [m]: the support vectors of the meta-space."""
+        """Rows of fit (of a store, those that were learned) that θ is made of, int64 [m]: support vectors of the meta-space."""
         return self.state_.support
 
     @property

@@ -1,0 +1,71 @@
+"""How many rows are adapted to and predicted a second, beside pooled LightGBM on the same rows; does memory stay flat?
+
+    python benchmarks/bulk.py --folder FOLDER --tasks 1e4 1e5 1e6 --learners forest svm pooled
+
+Tasks of 10 support rows (a store) and 10 query rows (a store), 20 columns. The model is fitted once on 2,000 tasks. Seconds are
+those of `predict_files`, from the stores to synced Parquet files; rows a second count query rows.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import upstairs
+from packing import measure
+from upstairs.learners import learner_class
+
+PREDICT = """
+import sys, upstairs
+upstairs.predict_files(sys.argv[1], upstairs.open_store(sys.argv[2]), sys.argv[4], support=sys.argv[3], n_jobs=int(sys.argv[5]))
+"""
+
+
+def write(path: Path, n_tasks: int, seed: int, target: bool) -> None:
+    rng, writer = np.random.default_rng(seed), None
+    for start in range(0, n_tasks, 20_000):
+        task = np.repeat(np.arange(start, min(start + 20_000, n_tasks)), 10)
+        X = rng.normal(size=(len(task), 20))
+        columns: dict = {f"x{j}": X[:, j] for j in range(20)} | {"task": task}
+        if target:
+            level = np.random.default_rng(start).normal(size=20_000)[task - start]
+            columns["y"] = X[:, 0] * X[:, 1] + X[:, 2] + level + rng.normal(size=len(task))
+        table = pa.table(columns)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    writer.close()
+
+
+def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -> None:
+    write(folder / "train.parquet", 2000, 9, True)
+    train = upstairs.pack(folder / "train.parquet", folder / "train.tasks", task="task", target="y")
+    for n in sizes:
+        if not (folder / f"query-{n}.tasks").exists():
+            for name, target in (("support", "y"), ("query", None)):
+                write(folder / "rows.parquet", n, len(name), target is not None)
+                upstairs.pack(folder / "rows.parquet", folder / f"{name}-{n}.tasks", task="task", target=target, like=train)
+    print("| learner | tasks | processes | s | query rows/s | GB | resident GB |\n|---|---|---|---|---|---|---|")
+    for name in learners:
+        upstairs.save(learner_class(name, False)(random_state=0).fit(train), folder / "m.upstairs", known_tasks=False)
+        for n in sizes:
+            for n_jobs in jobs:
+                out = folder / "out"
+                shutil.rmtree(out, ignore_errors=True)
+                stores = (folder / f"query-{n}.tasks", folder / f"support-{n}.tasks")
+                seconds, anonymous, resident = measure(PREDICT, folder / "m.upstairs", *stores, out, n_jobs)
+                print(f"| {name} | {n:,} | {n_jobs} | {seconds:.1f} | {10 * n / seconds:,.0f} | {anonymous:.2f} | "
+                      f"{resident:.2f} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="+", type=lambda text: int(float(text)), default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--learners", nargs="+", default=["forest", "svm", "pooled"])
+    parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2])
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    main(given.folder, given.learners, given.tasks, given.jobs)

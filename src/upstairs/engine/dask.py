@@ -1,0 +1,66 @@
+"""A Dask cluster: one that exists, by its address, or else one of this machine that nobody else can reach."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["run"]
+
+AT_ONCE = 4
+"""Shards that wait at each worker: so many that it is never idle, and so few that a slow one keeps none from the others."""
+
+
+def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) -> Iterator[tuple[Any, Any]]:
+    """Results of the shards as they end. Dask runs again what was lost with a worker."""
+    from distributed import as_completed
+
+    with _client(n_jobs, address) as client:
+        shared = client.scatter(function, broadcast=True, hash=False)
+        waiting = iter(shards)
+        most = AT_ONCE * max(n_jobs, sum(client.nthreads().values()))
+        running: dict[Any, Any] = {}
+        ended = as_completed(loop=client.loop)
+        for shard in _take(waiting, most):
+            _submit(client, ended, running, shared, shard)
+        for future in ended:
+            shard = running.pop(future.key)
+            result = future.result()
+            future.release()
+            for another in _take(waiting, 1):
+                _submit(client, ended, running, shared, another)
+            yield shard, result
+
+
+def _submit(client: Any, ended: Any, running: dict, shared: Any, shard: Any) -> None:
+    future = client.submit(_call, shared, shard, pure=False)
+    running[future.key] = shard
+    ended.add(future)
+
+
+def _call(function: Callable, shard: Any) -> Any:
+    return function(shard)
+
+
+def _take(shards: Iterator, n: int) -> Iterator:
+    for _ in range(n):
+        try:
+            yield next(shards)
+        except StopIteration:
+            return
+
+
+@contextlib.contextmanager
+def _client(n_jobs: int, address: str | None) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 20}):
+        if address is not None:
+            with Client(address, set_as_default=False) as client:
+                yield client
+            return
+        with (
+            LocalCluster(n_workers=n_jobs, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield client

@@ -1,0 +1,49 @@
+"""A Ray cluster: one that exists, by its address, or else one of this machine."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["run"]
+
+AT_ONCE = 4
+"""Shards that wait for each processor: so many that it is never idle, and so few that a slow one keeps none from the others."""
+
+MOST_TRIES = 20
+
+
+def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) -> Iterator[tuple[Any, Any]]:
+    """Results of the shards as they end. Ray runs again what was lost with a worker or a node."""
+    import ray
+
+    with _connection(ray, n_jobs, address):
+        call = ray.remote(max_retries=MOST_TRIES, num_cpus=1)(_call)
+        shared, waiting = ray.put(function), iter(shards)
+        most = AT_ONCE * max(n_jobs, int(ray.cluster_resources().get("CPU", 1)))
+        running = {call.remote(shared, shard): shard for _, shard in zip(range(most), waiting, strict=False)}
+        while running:
+            (ended,), _ = ray.wait(list(running), num_returns=1)
+            shard = running.pop(ended)
+            result = ray.get(ended)
+            for another in waiting:
+                running[call.remote(shared, another)] = another
+                break
+            yield shard, result
+
+
+def _call(function: Callable, shard: Any) -> Any:
+    return function(shard)
+
+
+@contextlib.contextmanager
+def _connection(ray: Any, n_jobs: int, address: str | None) -> Iterator[None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    options: dict[str, Any] = (
+        {"address": address} if address else {"num_cpus": n_jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    )
+    ray.init(**options, log_to_driver=False, logging_level="error")
+    try:
+        yield
+    finally:
+        ray.shutdown()

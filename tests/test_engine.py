@@ -1,0 +1,123 @@
+"""Every engine gives the same results, also when a process is killed in the middle of a shard."""
+
+import functools
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from upstairs import UpstairsError
+from upstairs.engine import local
+from upstairs.engine.shards import map_shards
+
+
+def square(shard):
+    return shard * shard
+
+
+def slow_square(folder, shard, takes=0.3):
+    """Leaves a note of each start, then takes a while."""
+    note = pathlib.Path(folder) / f"{shard}-{os.getpid()}-{time.monotonic_ns()}"
+    note.write_text(str(os.getpid()))
+    time.sleep(takes)
+    return shard * shard
+
+
+@pytest.mark.parametrize(("engine", "n_jobs"), [("local", 1), ("local", 2)])
+def test_engines_give_the_same(engine, n_jobs):
+    done = {3, 4}
+    results = dict(map_shards(square, range(12), engine=engine, n_jobs=n_jobs, is_done=done.__contains__))
+    assert results == {shard: shard**2 for shard in range(12) if shard not in done}
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_a_worker_killed_in_the_middle_of_a_shard(engine, tmp_path):
+    if engine != "local":
+        pytest.importorskip("distributed")
+    killed, listening = [], set()
+
+    def kill_one():
+        while not (notes := list(tmp_path.iterdir())) or not (pid := notes[0].read_text()):
+            time.sleep(0.01)
+        assert int(pid) != os.getpid()
+        assert psutil.Process(os.getpid()).pid in [parent.pid for parent in psutil.Process(int(pid)).parents()]
+        for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            listening.update(socket.laddr.ip for socket in one.net_connections("inet") if socket.status == psutil.CONN_LISTEN)
+        os.kill(int(pid), signal.SIGKILL)  # while its shard sleeps
+        killed.append(notes[0].name)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    function = functools.partial(slow_square, str(tmp_path), takes=1.5)
+    results = dict(map_shards(function, range(4), engine=engine, n_jobs=2))
+    killer.join()
+    assert killed
+    assert len(list(tmp_path.iterdir())) > 4  # starts: more than there are shards
+    assert results == {shard: shard**2 for shard in range(4)}
+    assert listening == (set() if engine == "local" else {"127.0.0.1"})
+
+
+RAY = """
+import functools, os, pathlib, signal, sys, threading, time
+import psutil
+from test_engine import slow_square
+from upstairs.engine.ray import run
+
+notes, listening = pathlib.Path(sys.argv[1]), set()
+
+def kill_one():
+    while not (started := list(notes.iterdir())) or not (pid := started[0].read_text()):
+        time.sleep(0.01)
+    for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        listening.update(socket.laddr.ip for socket in one.net_connections("inet") if socket.status == psutil.CONN_LISTEN)
+    os.kill(int(pid), signal.SIGKILL)
+
+killer = threading.Thread(target=kill_one)
+killer.start()
+results = dict(run(functools.partial(slow_square, sys.argv[1], takes=2.0), range(12), 2, None))
+killer.join()
+assert results == {shard: shard**2 for shard in range(12)}, results
+assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}, listening
+assert len(list(notes.iterdir())) > 12
+"""
+
+
+@pytest.mark.slow
+def test_ray_in_a_network_of_its_own(tmp_path):
+    pytest.importorskip("ray")
+    alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here, and Ray listens on addresses of the machine otherwise")
+    program = [*alone, sys.executable, "-c", RAY, str(tmp_path)]
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+def always_dies(shard):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_workers_that_always_die(monkeypatch):
+    monkeypatch.setattr(local, "MOST_DEATHS", 2)
+    with pytest.raises(UpstairsError, match="killed 2 times in a row, with 2 shards left"):
+        list(map_shards(always_dies, range(2), n_jobs=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "sparkle"}, "engine must be one of local, dask, ray, but is 'sparkle'"),
+        ({"n_jobs": 0}, "n_jobs must be 1 or more"),
+        ({"address": "tcp://127.0.0.1:1"}, "local engine has no address"),
+    ],
+)
+def test_odd_arguments(arguments, message):
+    with pytest.raises(UpstairsError, match=message):
+        list(map_shards(square, range(2), **arguments))
