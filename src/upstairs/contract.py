@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, explain, locate, predict
+from upstairs.adaptation import Learner, adapt, bytes_of, explain, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.prediction import Explanation
@@ -199,6 +199,11 @@ class AdaptedModel(Answers, BaseEstimator):
     def explain(self, X) -> Explanation | dict[Any, Explanation]:
         """Explain the prediction of each row of X (see `Explanation`); for more than two classes, of each class."""
         return explain(self.meta, self._adaptation, self.meta.columns_.encode(X))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the support and of what was computed from it; what is shared with the meta-model doesn't count."""
+        return bytes_of((self.support_, self._adaptation.adapted))
 
     def _set_support(self, support: Tasks):
         self.support_ = support
