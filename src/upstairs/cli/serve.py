@@ -21,7 +21,8 @@ NEEDED = ("alembic", "httptools", "msgspec", "prometheus_client", "sqlalchemy", 
 
 def serve(
     models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Model files, and folders of them (*.upstairs).", show_default=False)
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Model files, and folders of them (*.upstairs).", show_default=False),
     ],
     host: Annotated[str, typer.Option("--host", help="Address to listen at; 127.0.0.1 is this machine alone.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8000,

@@ -39,11 +39,15 @@ def read(body: bytes, limits: Limits) -> pa.Table:
             table = stream.read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, struct.error, ValueError) as error:
-        raise Problem("unreadable", f"The body is no Arrow stream: {str(error).splitlines()[0] if str(error) else error!r}.") from None
+        raise Problem(
+            "unreadable", f"The body is no Arrow stream: {str(error).splitlines()[0] if str(error) else error!r}."
+        ) from None
     if not 0 < table.num_rows <= limits.bulk_rows:
         raise Problem("unusable", f"The stream has {table.num_rows:,} rows; one request takes 1 to {limits.bulk_rows:,}.")
     if len(set(table.column_names)) < table.num_columns or table.num_columns > limits.columns:
-        raise Problem("unusable", f"The stream has {table.num_columns:,} columns; there may be {limits.columns:,}, of different names.")
+        raise Problem(
+            "unusable", f"The stream has {table.num_columns:,} columns; there may be {limits.columns:,}, of different names."
+        )
     for field in table.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if not any(test(kind) for test in _KNOWN):
@@ -62,7 +66,9 @@ def write(table: pa.Table) -> bytes:
 def tasks_of(column: pa.ChunkedArray, model: Model) -> np.ndarray:
     """The task of each row, in the words of the fit where it knew the task."""
     if column.null_count:
-        raise Problem("unusable", f"The task is null in {column.null_count:,} rows. Name the task of every row, or send no tasks.")
+        raise Problem(
+            "unusable", f"The task is null in {column.null_count:,} rows. Name the task of every row, or send no tasks."
+        )
     ids = model.meta.known_.ids
     names = [str(task) for task in column.to_pylist()]
     return np.array([ids[model.known[name]] if name in model.known else name for name in names], object)

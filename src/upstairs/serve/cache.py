@@ -62,4 +62,3 @@ class Cache:
     def _drop(self, key: tuple) -> None:
         if (entry := self._entries.pop(key, None)) is not None:
             self.bytes -= entry.bytes
-

@@ -66,7 +66,10 @@ class Address:
         except ConnectionError:
             return  # the client went away before it had asked
         except Problem as problem:
-            reply, fields = problem, {"problem": problem.kind, "detail": problem.detail} if problem.status >= 500 else {"problem": problem.kind}
+            reply, fields = (
+                problem,
+                {"problem": problem.kind, "detail": problem.detail} if problem.status >= 500 else {"problem": problem.kind},
+            )
         except Exception as error:
             log("bug", "error", id=request.id, traceback="".join(traceback.format_exception(error)))
             reply = Problem("broken", "The server failed on this request; its log says why, under the id of the request.")
@@ -90,7 +93,9 @@ class Address:
             what = "The token is none that is known here" if authorization else "There is no token"
             raise Problem("no-token", f"{what}. Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
         if not client.may(operation.scope):
-            raise Problem("not-allowed", f"This takes the scope {operation.scope}, and the token of {client.name!r} has {client.scope}.")
+            raise Problem(
+                "not-allowed", f"This takes the scope {operation.scope}, and the token of {client.name!r} has {client.scope}."
+            )
         return client
 
     async def _answer(self, request: Request, operation: Operation, client: Client) -> Reply:

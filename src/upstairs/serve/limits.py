@@ -24,11 +24,13 @@ class Places:
         if self._taken[client] >= self._limits.at_once_per_client:
             raise Problem(
                 "too-many",
-                f"{client} has {self._taken[client]} requests under way, which is as many as one client may; wait for an answer.",
+                f"{client} has {self._taken[client]} requests under way, as many as a client may; wait for an answer.",
                 {"Retry-After": "1"},
             )
         if self.taken >= self._limits.at_once:
-            raise Problem("busy", f"{self.taken} requests are under way, which is all there is room for; try again.", {"Retry-After": "1"})
+            raise Problem(
+                "busy", f"{self.taken} requests are under way, which is all there is room for; try again.", {"Retry-After": "1"}
+            )
         self._taken[client] += 1
 
     def give_back(self, client: str) -> None:

@@ -115,7 +115,14 @@ class Memory:
                     "remembered of one; forget it, or begin another.",
                 )
             position = found.n_appends + 1
-            row = {"task_id": found.id, "position": position, "key": key, "digest": digest, "n_rows": n_rows, "content": content}
+            row = {
+                "task_id": found.id,
+                "position": position,
+                "key": key,
+                "digest": digest,
+                "n_rows": n_rows,
+                "content": content,
+            }
             connection.execute(sa.insert(_appends), row)
             connection.execute(_grow, {"at": found.id, "appends": position, "rows": total, "now": now})
         return Appended(total, False)

@@ -23,7 +23,9 @@ __all__ = [
 Cell = float | int | str | bool | None
 Rows = list[dict[str, Cell]] | dict[str, list[Cell]]
 Coverage = Annotated[float, Meta(gt=0, lt=1, description="Probability that the interval covers the truth.")]
-Query = Annotated[Rows, Meta(description="Rows to predict: a list of records, or an object of columns. null is a missing value.")]
+Query = Annotated[
+    Rows, Meta(description="Rows to predict: a list of records, or an object of columns. null is a missing value.")
+]
 
 
 class PredictRequest(Struct, forbid_unknown_fields=True):
@@ -87,7 +89,8 @@ class Prediction(Struct, omit_defaults=True):
     coverage: float | None = None
     probability: Annotated[dict[str, list[float]] | None, Meta(description="Classes only: by class.")] = None
     novelty: Annotated[
-        float | None, Meta(description="p-value of 'this task is like those of the fit'; small is novel. Absent without support.")
+        float | None,
+        Meta(description="p-value of 'this task is like those of the fit'; small is novel. Absent without support."),
     ] = None
     explanation: Annotated[
         dict[str, Explanation] | None, Meta(description="Of the target; for classes, of each class (of two, of the second).")
@@ -115,7 +118,9 @@ class TaskDescription(Struct):
     novelty: float | None
     next_row: Annotated[
         float | None,
-        Meta(description="Value of the next row: the share of the mean standard deviation that one more row is expected to take away."),
+        Meta(
+            description="Value of the next row: the share of the mean standard deviation that it is expected to take away."
+        ),
     ]
 
 
@@ -145,7 +150,9 @@ class ModelList(Struct):
     """All models that are served, and why others aren't."""
 
     models: list[ModelDescription]
-    refused: Annotated[dict[str, str], Meta(description="Files that can't be loaded and have no older version: reasons by name.")]
+    refused: Annotated[
+        dict[str, str], Meta(description="Files that can't be loaded and have no older version: reasons by name.")
+    ]
 
 
 class Health(Struct, omit_defaults=True):

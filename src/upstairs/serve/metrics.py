@@ -28,10 +28,14 @@ class Metrics:
         self._registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self._registry}
         self._requests = Counter("upstairs_requests", "Requests answered.", ["operation", "status"], **own)
-        self._seconds = Histogram("upstairs_request_seconds", "From the request to the answer.", ["operation"], buckets=_SECONDS, **own)
+        self._seconds = Histogram(
+            "upstairs_request_seconds", "From the request to the answer.", ["operation"], buckets=_SECONDS, **own
+        )
         self._support = Histogram("upstairs_support_rows", "Support rows behind a prediction.", ["model"], buckets=_ROWS, **own)
         self._query = Counter("upstairs_predicted_rows", "Rows predicted.", ["model"], **own)
-        self._novelty = Histogram("upstairs_novelty", "p-values of tasks; many small ones are news.", ["model"], buckets=_SHARES, **own)
+        self._novelty = Histogram(
+            "upstairs_novelty", "p-values of tasks; many small ones are news.", ["model"], buckets=_SHARES, **own
+        )
         self._residual = Histogram(
             "upstairs_residual",
             "Absolute error by standard deviation of a prediction, when the label arrives; about 0.8 on average.",
@@ -40,7 +44,10 @@ class Metrics:
             **own,
         )
         self._covered = Counter(
-            "upstairs_interval", "90 % intervals, or classes, that met (yes) or missed (no) the label that arrived.", ["model", "met"], **own
+            "upstairs_interval",
+            "90 % intervals, or classes, that met (yes) or missed (no) the label that arrived.",
+            ["model", "met"],
+            **own,
         )
         self._reloads = Counter("upstairs_model_loads", "Model files loaded or refused.", ["model", "outcome"], **own)
 

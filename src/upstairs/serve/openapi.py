@@ -20,7 +20,7 @@ _DESCRIPTION = (
 
 def describe(operations: tuple[Operation, ...]) -> bytes:
     """The document as JSON."""
-    types = list({t: None for o in operations for t in (o.request, o.reply) if t is not None}) + [ProblemDetails]
+    types = [*{t: None for o in operations for t in (o.request, o.reply) if t is not None}, ProblemDetails]
     found, components = schemas(types)
     schema_of = dict(zip(types, found, strict=True))
     paths: dict[str, dict] = {}
@@ -29,7 +29,12 @@ def describe(operations: tuple[Operation, ...]) -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Upstairs", "version": __version__, "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
+            "info": {
+                "title": "Upstairs",
+                "version": __version__,
+                "description": _DESCRIPTION,
+                "license": {"name": "Apache-2.0"},
+            },
             "paths": paths,
             "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         }

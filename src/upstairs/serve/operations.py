@@ -1,4 +1,4 @@
-"""Every address of the API as data: method, path, scope, messages, problems, examples. Routes and the OpenAPI document follow."""
+"""Every address of the API as data: method, path, scope, messages, problems, example. Routes and OpenAPI are made of it."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -68,7 +68,11 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 MODEL = Parameter("model", "path", "Name of a model, as /v1/models lists it.", _NAME, "stores")
 TASK = Parameter("task", "path", "Your own name of a task: printable characters, no slash.", _NAME, "store 117")
 COVERAGE = Parameter(
-    "coverage", "query", "Of the intervals in answer to an Arrow stream.", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.9
+    "coverage",
+    "query",
+    "Of the intervals in answer to an Arrow stream.",
+    {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    0.9,
 )
 KEY = Parameter(
     "Idempotency-Key",
@@ -133,4 +137,3 @@ OPERATIONS = (
         "admin", status.show_metrics, "aside", None, media_type=metrics.MEDIA_TYPE,
     ),
 )  # fmt: skip
-

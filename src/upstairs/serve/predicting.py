@@ -8,7 +8,6 @@ from upstairs.frames import Lists
 from upstairs.prediction import Explanation
 from upstairs.serve import messages
 from upstairs.serve.models import Model
-from upstairs.serve.problems import Problem
 from upstairs.serve.service import Service
 from upstairs.serve.tables import Table, told_of
 

@@ -89,7 +89,9 @@ def _adapted(service: Service, model: Model, name: str, task: Task):
         adapted = entry.adapted.update(rows.X, rows.y) if current else model.meta.adapt(rows.X, rows.y)
     except (UpstairsError, Problem) as error:
         reason = error.detail if isinstance(error, Problem) else str(error)
-        raise Problem("outgrown", f"The rows remembered of the task don't fit version {model.version} of the model: {reason}") from None
+        raise Problem(
+            "outgrown", f"The rows remembered of the task don't fit version {model.version} of the model: {reason}"
+        ) from None
     service.cache.put(key, task.id, task.n_appends, adapted)
     return adapted
 
@@ -100,7 +102,8 @@ def _rows_of(model: Model, contents: list[bytes]) -> Table:
     names = dict.fromkeys(name for batch in batches for name in batch)
     lengths = [len(next(iter(batch.values()))) for batch in batches]
     columns = {
-        name: [value for batch, n in zip(batches, lengths, strict=True) for value in batch.get(name, [None] * n)] for name in names
+        name: [value for batch, n in zip(batches, lengths, strict=True) for value in batch.get(name, [None] * n)]
+        for name in names
     }
     return read_rows(model, columns, "the remembered rows", labelled=True)
 
@@ -135,7 +138,9 @@ def _key_of(call: Call) -> str | None:
 
 
 def _unknown(name: str) -> Problem:
-    return Problem("unknown-task", f"Nothing is remembered of a task {name!r}. It begins with the first rows that are appended.")
+    return Problem(
+        "unknown-task", f"Nothing is remembered of a task {name!r}. It begins with the first rows that are appended."
+    )
 
 
 def _iso(time: datetime.datetime) -> str:

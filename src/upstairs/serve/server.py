@@ -48,7 +48,9 @@ def listen(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
         bound.listen(1024)
     except OSError as error:
-        raise UpstairsError(f"{host}, port {port}: {(error.strerror or str(error)).lower()}. Choose others with --host and --port.") from None
+        raise UpstairsError(
+            f"{host}, port {port}: {(error.strerror or str(error)).lower()}. Choose others with --host and --port."
+        ) from None
     bound.set_inheritable(True)
     return bound
 

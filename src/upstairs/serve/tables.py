@@ -14,7 +14,12 @@ from upstairs.serve.settings import Limits
 
 __all__ = ["Table", "by_column", "read_rows", "told_of"]
 
-_READ_DATES = {"date": datetime.datetime.fromisoformat, "time": datetime.time.fromisoformat}
+_READERS = {
+    "date": (datetime.datetime.fromisoformat, "'2026-01-31T14:30'"),
+    "time": (datetime.time.fromisoformat, "'14:30'"),
+    "duration": (lambda seconds: datetime.timedelta(seconds=seconds), "90.5, in seconds,"),
+}
+"""JSON has neither dates nor durations: what reads them, and an example."""
 
 
 class Table(NamedTuple):
@@ -75,8 +80,8 @@ def read_rows(model: Model, columns: dict[str, list], part: str, labelled: bool)
     if len(there) < len(wanted):  # the library says which are missing, and what they may have been called here
         there |= {name: columns[name] for name in extra}
     for column in model.meta.columns_.columns:
-        if column.kind in _READ_DATES and column.name in there:
-            there[column.name] = _read_dates(there[column.name], column.kind, column.name, part)
+        if column.kind in _READERS and column.name in there:
+            there[column.name] = _read_times(there[column.name], column.kind, column.name, part)
     warnings = [f"In {part}: columns that weren't there in fit are ignored: {listed(extra)}."] if extra else []
     return Table(Lists(there), columns[target] if labelled else None, warnings)
 
@@ -93,16 +98,13 @@ def _columns_of(records: list[dict[str, Any]], limits: Limits) -> dict[str, list
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def _read_dates(values: list, kind: str, name: str, part: str) -> list:
-    """JSON has no dates: they are text as ISO 8601 writes it."""
-    read = _READ_DATES[kind]
-    dates = []
+def _read_times(values: list, kind: str, name: str, part: str) -> list:
+    read, example = _READERS[kind]
+    times = []
     for row, value in enumerate(values):
         try:
-            dates.append(None if value is None else read(value))
-        except (TypeError, ValueError):
-            example = "2026-01-31T14:30" if kind == "date" else "14:30"
-            raise Problem(
-                "unusable", f"In {part}: column {name!r} holds {value!r} in row {row}, which is no {kind} as {example!r} is."
-            ) from None
-    return dates
+            times.append(None if value is None else read(value))
+        except (TypeError, ValueError, OverflowError):
+            told = f"In {part}: column {name!r} holds {value!r} in row {row}, which is no {kind} as {example} is."
+            raise Problem("unusable", told) from None
+    return times

@@ -87,5 +87,7 @@ def _read(words: list[str], where: str) -> tuple[bytes, Client]:
         raise UpstairsError(f"{where} must be a name, a scope ({', '.join(SCOPES)}) and a token, with spaces between them.")
     name, scope, token = words
     if len(token) < SHORTEST:
-        raise UpstairsError(f"{where}: the token of {name!r} is shorter than {SHORTEST} characters. Draw a longer one at random.")
+        raise UpstairsError(
+            f"{where}: the token of {name!r} is shorter than {SHORTEST} characters. Draw a longer one at random."
+        )
     return hashlib.sha256(token.encode()).digest(), Client(name, scope)
