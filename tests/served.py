@@ -50,9 +50,10 @@ def inside(*models: Path, database: str, tokens: bool = False, reload_seconds: f
         patch.delenv("UPSTAIRS_TOKENS", raising=False)
         if tokens:
             patch.setenv("UPSTAIRS_TOKENS", "\n".join(f"{scope}er {scope} {token}" for scope, token in TOKENS.items()))
+        app, bound = create(settings), listen("127.0.0.1", 0)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, "")
         settings.to_environment()
-        app, bound = create(settings), listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, http=Http, ws="none", log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

@@ -15,7 +15,7 @@ import upstairs
 from served import TOKENS, bearer, fit_models, inside
 from shop import run
 from upstairs.errors import UpstairsError
-from upstairs.serve import arrow
+from upstairs.serve import arrow, server
 from upstairs.serve.operations import OPERATIONS
 from upstairs.serve.problems import Problem
 from upstairs.serve.server import check, is_loopback
@@ -59,7 +59,7 @@ def test_only_what_tells_nothing_needs_no_token(web):
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             url = path.replace("{model}", "stores").replace("{task}", "t")
-            answers = [httpx.request(method, str(web.base_url.join(url)), headers=headers) for headers in ({}, bearer_of("x" * 20))]
+            answers = [httpx.request(method, str(web.base_url.join(url)), headers=headers) for headers in ({}, {"Authorization": "Bearer " + "x" * 20})]
             if operation["security"] == []:
                 open_to_all.add(path)
                 assert [answer.status_code for answer in answers] == [200, 200]
@@ -81,7 +81,7 @@ def test_scopes(web, operation):
             assert answer.status_code not in (401, 403)
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic " + "a" * 20, "a" * 20, "Bearer \u00e9"])
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic " + "a" * 20, "a" * 20, "Bearer \u00e9"])
 def test_odd_authorization(web, header):
     refused(httpx.get(str(web.base_url.join("/v1/models")), headers={b"Authorization": header.encode()}), 401, "Bearer TOKEN")
 
@@ -137,12 +137,12 @@ DEEP = b"[" * 9_000 + b"]" * 9_000
         (b"[]", 422, "Expected `object`, got `array`"),
         (b"{}", 422, "missing required field `query`"),
         (b'{"query": 3}', 422, "$.query"),
-        (b'{"query": [[1, 2]]}', 422, "$.query[...]"),
-        (b'{"query": [{"price": [1]}]}', 422, "$.query[...]"),
+        (b'{"query": [[1, 2]]}', 422, "$.query[0]"),
+        (b'{"query": [{"price": [1]}]}', 422, "$.query[0]"),
         (b'{"query": [{"price": 1, "kind": "mall"}], "qery": 1}', 422, "unknown field `qery`"),
         (b'{"query": [{"price": 1, "kind": "mall"}], "coverage": 1}', 422, "$.coverage"),
         (b'{"query": [{"price": 1, "kind": "mall"}], "coverage": "high"}', 422, "$.coverage"),
-        (b'{"query": [{"price": 1e999, "kind": "mall"}]}', 400, "is no JSON"),
+        (b'{"query": [{"price": 1e999, "kind": "mall"}]}', 422, "out of range"),
         (b'{"query": [{"price": 1' + b"0" * 400 + b', "kind": "mall"}]}', 422, "Column 'price' holds infinity in row 0"),
         (b'{"query": [{"price": -1e300, "kind": "mall"}]}', 422, "Numbers may not go beyond 1e+100"),
         (b'{"query": [{"price": 1, "kind": "mall"}, {"price": "dear", "kind": "mall"}]}', 422, "'dear' in row 1"),
@@ -331,7 +331,6 @@ def test_requests_beyond_the_places_are_turned_away(slow):
     def ask(scope, answers):
         answers.append(slow.post(PREDICT, json={"query": [ROW]}, headers=bearer(scope)))
 
-    slow.app.state.door = None
     threads, answers = [], []
     for scope in ("read", "read", "write"):
         threads.append(threading.Thread(target=ask, args=(scope, answers)))
@@ -392,7 +391,8 @@ def test_a_connection_that_waits_between_requests_is_not_hung_up_on(models, tmp_
 # The command.
 
 
-def test_mistakes_on_the_command_line(models, tmp_path):
+def test_mistakes_on_the_command_line(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "run", lambda *arguments: pytest.fail("this is served"))
     database = f"--database=sqlite:///{tmp_path}/t.db"
     (tmp_path / "rubbish.upstairs").write_bytes(b"PK\x03\x04" + os.urandom(500))
     with socket.socket() as taken:

@@ -288,7 +288,7 @@ def _array_of_objects(name: str, values: list, mixed: bool) -> pa.Array:
         kinds = [f"{PLURALS[kind]} ({shown(values[row])} in row {row})" for kind, row in row_of.items()]
         raise UpstairsError(f"Column {name!r} holds {' as well as '.join(kinds)}. Make it one or the other.")
     if set(row_of) == {"number"}:
-        return pa.array([None if value is None else float(value) for value in values], "float64")
+        return pa.array([_as_float(value) for value in values], "float64")
     if set(row_of) == {"date"}:
         return pa.array(np.array(values, "M8[us]"))
     return pa.array([None if value is None else level_name(value) for value in values], "string")
@@ -299,7 +299,7 @@ def _as_float(value: float | None) -> float | None:
     try:
         return value if value is None else float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_missing(value: Any) -> bool:

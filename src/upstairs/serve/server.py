@@ -4,6 +4,7 @@ Before anything listens, everything that can be wrong is found: models, tokens, 
 connections are taken, what was begun is finished, and the process ends.
 """
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -43,15 +44,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, or an UpstairsError that says why there is none."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(1024)
+        with contextlib.ExitStack() as stack:
+            bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+            bound.listen(1024)
+            bound.set_inheritable(True)
+            stack.pop_all()  # it stays open
     except OSError as error:
-        raise UpstairsError(
-            f"{host}, port {port}: {(error.strerror or str(error)).lower()}. Choose others with --host and --port."
-        ) from None
-    bound.set_inheritable(True)
+        reason = (error.strerror or str(error)).lower()
+        raise UpstairsError(f"{host}, port {port}: {reason}. Choose others with --host and --port.") from None
     return bound
 
 
