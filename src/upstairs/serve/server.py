@@ -81,7 +81,7 @@ def run(settings: Settings, bound: socket.socket, workers: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="upstairs-metrics-") as folder:
         os.environ[metrics.FOLDER] = folder
-        Multiprocess(config, target=uvicorn.Server(config).run, sockets=[bound]).run()
+        Multiprocess(config, sockets=[bound]).run()
 
 
 def is_loopback(host: str) -> bool:
