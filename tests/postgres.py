@@ -30,7 +30,9 @@ class Postgres:
             shutil.chown(self._folder, "nobody", "nogroup")
         self.port = free_port()
         self.url = f"postgresql://upstairs@127.0.0.1:{self.port}/postgres"
-        self._run("initdb", "-D", "data", "-U", "upstairs", "-A", "trust", "-N", "--no-instructions", "--no-locale", "-E", "UTF8")
+        self._run(
+            "initdb", "-D", "data", "-U", "upstairs", "-A", "trust", "-N", "--no-instructions", "--no-locale", "-E", "UTF8"
+        )
 
     def start(self) -> "Postgres":
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"

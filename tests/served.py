@@ -88,9 +88,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=self.environment, start_new_session=True
-            )
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment, start_new_session=True)
         answering(self.url, lambda: self.process.poll() is None)
         return self
 

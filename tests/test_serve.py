@@ -270,7 +270,12 @@ def test_logs_are_json_with_the_id_of_the_answer_and_nothing_private(models, tmp
     text = capsys.readouterr().err
     lines = [json.loads(line) for line in text.splitlines()]
     line = next(line for line in lines if line.get("id") == "from-the-proxy")
-    assert (line["operation"], line["status"], line["client"], line["problem"]) == ("describeTask", 404, "reader", "unknown-task")
+    assert (line["operation"], line["status"], line["client"], line["problem"]) == (
+        "describeTask",
+        404,
+        "reader",
+        "unknown-task",
+    )
     assert "Jones" not in text
     assert bearer("read")["Authorization"].split()[1] not in text
 

@@ -51,7 +51,9 @@ class Writer(threading.Thread):
             while self.acknowledged < self.most:
                 self.in_flight = True
                 n = self.acknowledged
-                answer = client.post(self.url, json={"rows": [{**ROW, "price": float(n)}]}, headers={"Idempotency-Key": f"{self.key}-{n}"})
+                answer = client.post(
+                    self.url, json={"rows": [{**ROW, "price": float(n)}]}, headers={"Idempotency-Key": f"{self.key}-{n}"}
+                )
                 self.in_flight = False
                 if answer.status_code == 503:
                     time.sleep(0.05)
@@ -63,7 +65,9 @@ class Writer(threading.Thread):
 def rows_kept(path):
     """The prices of each task's rows, as the database has them."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        found = connection.execute("SELECT task, content FROM tasks JOIN appends ON task_id = id ORDER BY task, position").fetchall()
+        found = connection.execute(
+            "SELECT task, content FROM tasks JOIN appends ON task_id = id ORDER BY task, position"
+        ).fetchall()
     kept = {}
     for task, content in found:
         kept.setdefault(task, []).extend(json.loads(content)["price"])

@@ -59,7 +59,10 @@ def test_only_what_tells_nothing_needs_no_token(web):
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             url = path.replace("{model}", "stores").replace("{task}", "t")
-            answers = [httpx.request(method, str(web.base_url.join(url)), headers=headers) for headers in ({}, {"Authorization": "Bearer " + "x" * 20})]
+            answers = [
+                httpx.request(method, str(web.base_url.join(url)), headers=headers)
+                for headers in ({}, {"Authorization": "Bearer " + "x" * 20})
+            ]
             if operation["security"] == []:
                 open_to_all.add(path)
                 assert [answer.status_code for answer in answers] == [200, 200]
@@ -265,7 +268,8 @@ def test_mutated_streams_never_break_the_reader():
 
 
 @pytest.mark.parametrize(
-    "name", ["..%2f..%2fetc%2fpasswd", "%2e%2e", "stores.upstairs", "..", "stores%00", "%2Fetc%2Fpasswd", "stores/../stores", "STORES"]
+    "name",
+    ["..%2f..%2fetc%2fpasswd", "%2e%2e", "stores.upstairs", "..", "stores%00", "%2Fetc%2Fpasswd", "stores/../stores", "STORES"],
 )
 def test_names_of_models_lead_nowhere_else(web, name):
     status = {"stores/../stores": (404, 200)}.get(name, (404,))
@@ -292,7 +296,11 @@ def test_names_of_tasks(web, name):
 def test_keys_of_appends(web):
     for key in (b"", b"x" * 201, b"a b", b"\xff"):
         headers = {b"Idempotency-Key": key}
-        refused(web.post("/v1/models/stores/tasks/k/rows", json={"rows": [{**ROW, "sales": 1}]}, headers=headers), 422, "Idempotency-Key")
+        refused(
+            web.post("/v1/models/stores/tasks/k/rows", json={"rows": [{**ROW, "sales": 1}]}, headers=headers),
+            422,
+            "Idempotency-Key",
+        )
 
 
 def test_addresses_and_methods_that_are_not_there(web):
@@ -409,7 +417,11 @@ def test_mistakes_on_the_command_line(models, tmp_path, monkeypatch):
             code, _, err = run("serve", *arguments, database)
             assert (code, err.count("\n")) == (2, 1), err
             assert words in err
-    for url, words in (("mysql://x/y", "neither"), ("no url", "can't be used"), (f"sqlite:///{tmp_path}/no/t.db", "can't be opened")):
+    for url, words in (
+        ("mysql://x/y", "neither"),
+        ("no url", "can't be used"),
+        (f"sqlite:///{tmp_path}/no/t.db", "can't be opened"),
+    ):
         code, _, err = run("serve", models, f"--database={url}")
         assert code == 2
         assert words in err

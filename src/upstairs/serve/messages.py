@@ -118,9 +118,7 @@ class TaskDescription(Struct):
     novelty: float | None
     next_row: Annotated[
         float | None,
-        Meta(
-            description="Value of the next row: the share of the mean standard deviation that it is expected to take away."
-        ),
+        Meta(description="Value of the next row: the share of the mean standard deviation that it is expected to take away."),
     ]
 
 
