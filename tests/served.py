@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import upstairs
 import uvicorn
+
+import upstairs
 from shop import sales
 from upstairs.learners import learner_class
 from upstairs.serve.app import create

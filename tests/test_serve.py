@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
+
 import upstairs
 from served import bearer, fit_models, inside
 from shop import sales

@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 import schemathesis
 from schemathesis import GenerationMode
+
 from served import bearer, fit_models, inside
 from upstairs.serve.operations import OPERATIONS
 

@@ -13,6 +13,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+
 import upstairs
 from postgres import Postgres
 from served import Server, answering, fit_models, inside

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 import upstairs
 from browser import Browser, find_chromium
 from served import TOKENS, fit_models, inside

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 import pytest
+
 import upstairs
 from served import TOKENS, bearer, fit_models, inside
 from shop import run

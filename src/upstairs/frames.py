@@ -47,6 +47,7 @@ _ARROW_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     "time": (pa.types.is_time,),
     "duration": (pa.types.is_duration,),
 }
+_WHOLE_OR_NOT = {int, float}
 _PLAIN_NUMBERS = {int, float, bool, type(None)}
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "number": (numbers.Real, decimal.Decimal, np.bool_),
@@ -236,6 +237,10 @@ def _ndarray(values: Any, name: str) -> np.ndarray:
 
 def read_vector(values: Any, n_rows: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A target or ids as `read_target` returns them, and which are missing: both [n_rows]."""
+    if isinstance(values, list) and len(values) == n_rows and _WHOLE_OR_NOT.issuperset(map(type, values)):
+        array = np.array(values)
+        if array.dtype.kind in "if":  # Python's numbers need no Arrow to be read, unless they are too large
+            return array, np.isnan(array)
     table = open_vector(values, name)
     if table.n_rows != n_rows:
         raise UpstairsError(f"{name} has {table.n_rows} values, but X has {n_rows} rows; it takes one value for each row.")
