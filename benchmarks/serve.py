@@ -214,7 +214,7 @@ def wrk(server, script: str, seconds: int, pause: float | None = None) -> dict:
     told = subprocess.run(
         [*command, *([] if pause is None else ["--", str(pause)])], capture_output=True, text=True, check=True
     ).stdout
-    latency = {p: _milliseconds(re.search(rf"{p}%\s+(\S+)", told).group(1)) for p in (50, 99)}
+    latency = {p: _milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", told, re.MULTILINE).group(1)) for p in (50, 99)}
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
     return {
         "rate": float(re.search(r"Requests/sec:\s+(\S+)", told).group(1)),

@@ -313,7 +313,7 @@ def test_the_client_speaks_in_tables(web, stores, task):
         np.testing.assert_allclose(store.predict(X[4:])["lower"], answer["lower"], rtol=1e-9)
         assert store.describe()["rows"] == 4
         store.forget()
-        with pytest.raises(UpstairsError, match="Nothing is remembered of a task 'b. c%'"):
+        with pytest.raises(UpstairsError, match=r"Nothing is remembered of a task 'b\? c%'"):
             store.describe()
         assert client.model("sizes").predict(X)["probability"]["large"].shape == (8,)
 

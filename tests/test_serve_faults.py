@@ -168,7 +168,7 @@ def test_a_database_that_is_gone_and_comes_back(models, postgres):
             assert (answer["rows"], answer["replayed"]) == (rows, replayed)
 
 
-def test_several_servers_share_a_postgres(models, postgres, stores=None):
+def test_several_servers_share_a_postgres(models, postgres):
     """Two servers append to one task at once: each row counts once, and both predict from all of them."""
     with inside(models, database=postgres.url) as one, inside(models, database=postgres.url) as other:
         writers = [Writer(str(web.base_url), "shared", key=f"server-{k}") for k, web in enumerate((one, other))]
@@ -193,7 +193,10 @@ def test_several_servers_share_a_postgres(models, postgres, stores=None):
 def test_a_full_disk_refuses_and_forgets_nothing(models, tmp_path):
     """No file may grow past 300 kB, as on a full disk: appends are refused in a sentence, and what was kept stays."""
     database = tmp_path / "tasks.db"
-    limits = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
+    limits = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
+    )
     with Server(models, f"--database=sqlite:///{database}", log=tmp_path / "log", environment=QUICK, limits=limits) as server:
         acknowledged, rows = 0, [{**ROW, "kind": "x" * 1000, "price": float(k)} for k in range(20)]
         for n in range(60):
@@ -245,7 +248,8 @@ def test_models_are_loaded_again_without_a_request_noticing(models, tmp_path, ca
             os.replace(tmp_path / "next", path)
             version = hashlib.sha256(content).hexdigest()[:12]
             until(lambda: web.get("/v1/models/stores").json()["version"], version.__eq__)
-            until(lambda before=len(statuses): len(statuses) - before, lambda more: more > 3)
+            enough = len(statuses) + 4
+            until(lambda: len(statuses), enough.__le__)
         path.write_bytes(b"rubbish")
         told = until(lambda: web.get("/v1/models/stores").json(), lambda told: told["note"])
         assert told["version"] == version

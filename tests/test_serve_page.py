@@ -1,4 +1,4 @@
-"""The page of upstairs serve in a real browser: models, pasted rows, predictions drawn, a token asked for; and nothing else loaded."""
+"""The page of upstairs serve in a real browser: models, pasted rows, predictions drawn, a token asked for."""
 
 import re
 

@@ -124,6 +124,11 @@ def test_nobody_else_reaches_a_server_without_tokens(models, tmp_path, monkeypat
 
 # Bodies.
 
+
+def labelled(rows):
+    return b'{"query": [{"price": 1, "kind": "mall"}], "support": [' + rows + b"]}"
+
+
 DEEP = b"[" * 9_000 + b"]" * 9_000
 
 
@@ -157,11 +162,11 @@ DEEP = b"[" * 9_000 + b"]" * 9_000
         (b'{"query": {}}', 422, "there are no rows"),
         (b'{"query": [{}]}', 422, "there are no rows"),
         (b'{"query": {"price": [], "kind": []}}', 422, "there are no rows"),
-        (b'{"query": [{"price": 1, "kind": "mall"}], "support": [{"price": 1, "kind": "mall"}]}', 422, "lack 'sales', the target"),
-        (b'{"query": [{"price": 1, "kind": "mall"}], "support": [{"price": 1, "kind": "mall", "sales": null}]}', 422, "y is missing"),
-        (b'{"query": [{"price": 1, "kind": "mall"}], "support": [{"price": 1, "kind": "mall", "sales": "x"}]}', 422, "y must hold numbers"),
-        (b'{"query": [{"price": 1, "kind": "mall"}], "support": [{"price": 1, "kind": "mall", "sales": 1e101}]}', 422, "too large"),
-        (b'{"query": [{"price": 1, "kind": "mall"}], "support": [{"price": 1, "kind": "m", "sales": true}, {"sales": "a"}]}', 422, "support"),
+        (labelled(b'{"price": 1, "kind": "mall"}'), 422, "lack 'sales', the target"),
+        (labelled(b'{"price": 1, "kind": "mall", "sales": null}'), 422, "y is missing"),
+        (labelled(b'{"price": 1, "kind": "mall", "sales": "x"}'), 422, "y must hold numbers"),
+        (labelled(b'{"price": 1, "kind": "mall", "sales": 1e101}'), 422, "too large"),
+        (labelled(b'{"price": 1, "kind": "m", "sales": true}, {"sales": "a"}'), 422, "support"),
     ],
 )  # fmt: skip
 def test_bodies_that_cannot_be_used(web, body, status, words):
@@ -388,13 +393,15 @@ def test_clients_that_dawdle(models, tmp_path):
 
 
 def test_a_connection_that_waits_between_requests_is_not_hung_up_on(models, tmp_path):
-    with inside(models, database=f"sqlite:///{tmp_path}/t.db", header_seconds=0.2) as web:
-        with socket.create_connection((web.base_url.host, web.base_url.port)) as connection:
-            for _ in range(2):
-                connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-                connection.settimeout(10)
-                assert connection.recv(2000).startswith(b"HTTP/1.1 200")
-                time.sleep(0.4)
+    with (
+        inside(models, database=f"sqlite:///{tmp_path}/t.db", header_seconds=0.2) as web,
+        socket.create_connection((web.base_url.host, web.base_url.port)) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.settimeout(10)
+            assert connection.recv(2000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.4)
 
 
 # The command.
@@ -404,12 +411,14 @@ def test_mistakes_on_the_command_line(models, tmp_path, monkeypatch):
     monkeypatch.setattr(server, "run", lambda *arguments: pytest.fail("this is served"))
     database = f"--database=sqlite:///{tmp_path}/t.db"
     (tmp_path / "rubbish.upstairs").write_bytes(b"PK\x03\x04" + os.urandom(500))
+    (tmp_path / "stores.upstairs").write_bytes((models / "stores.upstairs").read_bytes())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         for arguments, words in (
             (["nowhere"], "There is no model file or folder 'nowhere'"),
             ([tmp_path / "rubbish.upstairs"], "is damaged, or was not saved by upstairs"),
+            ([models, tmp_path / "stores.upstairs"], "are both called 'stores'"),
             ([models, "--host=0.0.0.0"], "there are no tokens"),
             ([models, f"--tokens={tmp_path}/none"], "can't be read"),
             ([models, f"--port={taken.getsockname()[1]}"], "Choose others with --host and --port"),

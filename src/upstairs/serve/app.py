@@ -16,7 +16,7 @@ from upstairs.serve import openapi, page
 from upstairs.serve.cache import Cache
 from upstairs.serve.endpoint import Address, Door
 from upstairs.serve.limits import Places
-from upstairs.serve.logs import request_id, route_to_stderr
+from upstairs.serve.logs import log, request_id, route_to_stderr
 from upstairs.serve.memory import Memory
 from upstairs.serve.metrics import Metrics
 from upstairs.serve.models import Models
@@ -81,7 +81,10 @@ def create(settings: Settings) -> Starlette:
 async def _keep_looking(service: Service, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(service.models.look)
+        try:
+            await asyncio.to_thread(service.models.look)
+        except Exception as error:  # it must not be the last look
+            log("look failed", "error", reason=repr(error))
         service.cache.keep({(model.name, model.version) for model in service.models.all()})
 
 

@@ -101,8 +101,8 @@ class Memory:
         digest, now = hashlib.sha256(content).digest(), datetime.datetime.now(datetime.UTC)
         with self._write() as connection:
             insert = _insert(connection)(_tasks).values(model=model, task=task, created=now, changed=now)
-            connection.execute(insert.on_conflict_do_nothing())
-            found = connection.execute(_one_task.with_for_update(), {"model": model, "task": task}).one()
+            insert = insert.on_conflict_do_update(index_elements=["model", "task"], set_={"task": task})  # which locks it
+            found = connection.execute(insert.returning(_tasks.c.id, _tasks.c.n_appends, _tasks.c.n_rows)).one()
             if key is not None:
                 earlier = connection.execute(_by_key, {"task_id": found.id, "key": key}).one_or_none()
                 if earlier is not None:
@@ -173,6 +173,8 @@ def open_engine(url: str) -> Engine:
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise UpstairsError(f"Tasks are kept in SQLite or PostgreSQL, and {parsed.render_as_string()!r} is neither.")
         if parsed.get_backend_name() == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise UpstairsError("The URL of the tasks' database names no file. Write sqlite:///tasks.db, for example.")
             engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)

@@ -6,6 +6,7 @@ in place, and a note. A file that is gone is withdrawn. Names come from file nam
 models that were found, so none can lead out of its folder.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -109,16 +110,10 @@ class Models:
 
     def _find(self) -> dict[str, tuple[Path, _Stamp]]:
         files = {}
-        for place in self._places:
-            paths = sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place]
-            for path in paths:
-                name = path.name.removesuffix(SUFFIX)
-                try:
-                    status = path.stat()
-                except FileNotFoundError:
-                    continue
-                if _PLAIN_NAME.fullmatch(name):
-                    files[name] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
+        for name, path in _named_files(self._places):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                files[name] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
         return files
 
     def _load(self, name: str, path: Path) -> None:
@@ -157,3 +152,15 @@ def check_places(places: tuple[str, ...]) -> None:
             raise UpstairsError(f"There is no model file or folder {os.fspath(place)!r}. Make one with upstairs fit -o.")
         if place.is_file():
             read_manifest(place)
+    names: dict[str, Path] = {}
+    for name, path in _named_files(list(map(Path, places))):
+        if name in names and names[name].resolve() != path.resolve():
+            raise UpstairsError(f"{names[name]} and {path} are both called {name!r}. Give one of them another name.")
+        names[name] = path
+
+
+def _named_files(places: list[Path]) -> list[tuple[str, Path]]:
+    """Model files by their names, without those whose names aren't plain."""
+    paths = [path for place in places for path in (sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place])]
+    named = [(path.name.removesuffix(SUFFIX), path) for path in paths]
+    return [(name, path) for name, path in named if _PLAIN_NAME.fullmatch(name)]
