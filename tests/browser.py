@@ -19,7 +19,7 @@ def find_chromium() -> str | None:
 class Browser:
     """One page of a browser; ``requests`` are the addresses that it asked for, ``faults`` what its console complained of."""
 
-    def __init__(self, dark: bool = False):
+    def __init__(self):
         self._to, theirs = (os.pipe(), os.pipe())
         self._folder = tempfile.mkdtemp(prefix="upstairs-browser-")
 
@@ -39,9 +39,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        )
+        self.prefer(dark=False)
 
     def call(self, method: str, **parameters):
         self._number += 1
@@ -60,6 +58,10 @@ class Browser:
             if told.get("id") == self._number:
                 assert "error" not in told, told
                 return told["result"]
+
+    def prefer(self, dark: bool) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)

@@ -28,7 +28,7 @@ def test_every_answer_is_documented(document, operation, mode):
     strategy = described.as_strategy(generation_mode=mode)
 
     @hypothesis.settings(
-        max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=10, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
     )
     @hypothesis.given(case=strategy)
     def ask(case):

@@ -23,18 +23,24 @@ def web(tmp_path_factory):
         yield client
 
 
-@pytest.fixture
-def page(web):
+@pytest.fixture(scope="module")
+def browser():
     with Browser() as browser:
-        browser.open(str(web.base_url))
-        browser.wait("!document.querySelector('#token-form').hidden")
-        browser.faults.clear()  # of the answer 401, which is how the page learns that it needs a token
-        fill(browser, "token", TOKENS["read"])
-        click(browser, "#token-form button")
-        browser.wait("document.querySelectorAll('#models button').length === 2")
         yield browser
-        assert browser.requests
-        assert all(request.startswith(str(web.base_url)) for request in browser.requests), "the page works offline"
+
+
+@pytest.fixture
+def page(web, browser):
+    browser.requests.clear()
+    browser.open(str(web.base_url))
+    browser.wait("!document.querySelector('#token-form').hidden")
+    browser.faults.clear()  # of the answer 401, which is how the page learns that it needs a token
+    fill(browser, "token", TOKENS["read"])
+    click(browser, "#token-form button")
+    browser.wait("document.querySelectorAll('#models button').length === 2")
+    yield browser
+    assert browser.requests
+    assert all(request.startswith(str(web.base_url)) for request in browser.requests), "the page works offline"
 
 
 def fill(browser, name, text):
@@ -106,10 +112,10 @@ def test_mistakes_are_told_in_a_sentence(page, query, words):
     assert page.run("document.querySelector('#answer').hidden")
 
 
-def test_dark_where_the_system_is_dark(web):
+def test_dark_where_the_system_is_dark(web, browser):
     colours = []
     for dark in (False, True):
-        with Browser(dark) as browser:
-            browser.open(str(web.base_url))
-            colours.append(browser.run("getComputedStyle(document.body).backgroundColor"))
+        browser.prefer(dark)
+        browser.open(str(web.base_url))
+        colours.append(browser.run("getComputedStyle(document.body).backgroundColor"))
     assert colours == ["rgb(251, 250, 247)", "rgb(21, 24, 28)"]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -238,8 +239,7 @@ def _reachable(told: str) -> Iterator[None]:
 
 
 def _insert(connection: Connection) -> Any:
-    name = connection.dialect.name
-    return (sa.dialects.postgresql if name == "postgresql" else sa.dialects.sqlite).insert
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
 
 
 def _is_same(earlier: bytes, digest: bytes, key: str) -> bool:
