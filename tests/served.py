@@ -79,7 +79,8 @@ class Server:
 
     def __init__(self, *arguments, port: int = 0, log: Path, environment: dict | None = None, limits: str = ""):
         self.port, self.log = port or free_port(), log
-        program = f"{limits}\nfrom upstairs.cli import main; main()"
+        unused = "import sys; sys.modules['pandas'] = sys.modules['polars'] = None"  # they would take a second to load
+        program = f"{unused}\n{limits}\nfrom upstairs.cli import main; main()"
         self.command = [sys.executable, "-c", program, "serve", *map(str, arguments), "--port", str(self.port)]
         self.environment = {**os.environ, **(environment or {})}
 

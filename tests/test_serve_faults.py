@@ -103,8 +103,8 @@ def kill_rounds(models, folder, rounds, workers, rng):
 
 
 def test_killed_in_the_middle_of_appends(models, tmp_path):
-    done = kill_rounds(models, tmp_path, 3, 1, np.random.default_rng(0))
-    assert sum(done.values()) >= 6
+    done = kill_rounds(models, tmp_path, 2, 1, np.random.default_rng(0))
+    assert sum(done.values()) >= 4
 
 
 @pytest.mark.slow

@@ -56,7 +56,9 @@ class Address:
         start, headers = time.perf_counter(), dict(scope["headers"])
         request = Request(request_id(headers.get(b"x-request-id")), scope, headers, receive)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        operation, client, fields = self._operations.get(method), None, {}
+        operation, client = self._operations.get(method), None
+        reply: Reply | Problem
+        fields: dict[str, Any] = {}
         try:
             if operation is None:
                 allowed = ", ".join(self._operations)
@@ -66,10 +68,7 @@ class Address:
         except ConnectionError:
             return  # the client went away before it had asked
         except Problem as problem:
-            reply, fields = (
-                problem,
-                {"problem": problem.kind, "detail": problem.detail} if problem.status >= 500 else {"problem": problem.kind},
-            )
+            reply, fields = problem, {"problem": problem.kind}
         except Exception as error:
             log("bug", "error", id=request.id, traceback="".join(traceback.format_exception(error)))
             reply = Problem("broken", "The server failed on this request; its log says why, under the id of the request.")
@@ -113,7 +112,13 @@ class Address:
         except BaseException:
             places.give_back(client.name)
             raise
-        future.add_done_callback(lambda done: (done.cancelled() or done.exception(), places.give_back(client.name)))
+
+        def leave(done: asyncio.Future) -> None:
+            places.give_back(client.name)
+            if not done.cancelled():
+                done.exception()  # of one that nobody waits for, asyncio would complain that nobody looked
+
+        future.add_done_callback(leave)
         try:
             return await asyncio.wait_for(asyncio.shield(future), service.limits.seconds)
         except TimeoutError:

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from upstairs.errors import UpstairsError
@@ -14,7 +14,7 @@ from upstairs.serve.settings import Limits
 
 __all__ = ["Table", "by_column", "read_rows", "told_of"]
 
-_READERS = {
+_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "date": (datetime.datetime.fromisoformat, "'2026-01-31T14:30'"),
     "time": (datetime.time.fromisoformat, "'14:30'"),
     "duration": (lambda seconds: datetime.timedelta(seconds=seconds), "90.5, in seconds,"),
@@ -89,9 +89,9 @@ def read_rows(model: Model, columns: dict[str, list], part: str, labelled: bool)
 def _columns_of(records: list[dict[str, Any]], limits: Limits) -> dict[str, list]:
     if not records:
         return {}
-    names = records[0].keys()
-    if all(record.keys() == names for record in records):
-        return {name: [record[name] for record in records] for name in names}
+    first = records[0].keys()
+    if all(record.keys() == first for record in records):
+        return {name: [record[name] for record in records] for name in first}
     names = dict.fromkeys(name for record in records for name in record)
     if len(names) > limits.columns:  # before a table of so many columns is built for few rows each
         return {name: [] for name in names}
