@@ -30,6 +30,14 @@ def saved(meta, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder of models to serve, `stores` and `sizes`."""
+    from served import fit_models  # brings what only `upstairs serve` needs
+
+    return fit_models(tmp_path_factory.mktemp("models"))
+
+
 def make_table(kind: str, columns: dict):
     if kind == "ndarray":
         arrays = [np.asarray(values) for values in columns.values()]

@@ -23,7 +23,7 @@ from upstairs.serve.memory import migrate
 from upstairs.serve.server import listen
 from upstairs.serve.settings import VARIABLE, Limits, Settings
 
-__all__ = ["TOKENS", "Server", "answering", "bearer", "fit_models", "inside"]
+__all__ = ["TOKENS", "Server", "answering", "bearer", "fit_models", "inside", "refused"]
 
 TOKENS = {"read": "r" * 20, "write": "w" * 20, "admin": "a" * 20}
 
@@ -123,3 +123,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def refused(answer, status, words):
+    """A problem as RFC 9457 has it, with a sentence."""
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    told = answer.json()
+    assert (answer.status_code, told["status"]) == (status, status), told
+    assert words in told["detail"]
+    assert told["detail"][-1] in ".'"
+    assert "\n" not in told["detail"]

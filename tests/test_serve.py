@@ -9,17 +9,12 @@ import pyarrow as pa
 import pytest
 
 import upstairs
-from served import bearer, fit_models, inside
+from served import bearer, inside
 from shop import sales
 from upstairs.client import Client
 from upstairs.errors import UpstairsError
 
 TASK = "/v1/models/stores/tasks/store%20117"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return fit_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

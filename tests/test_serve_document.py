@@ -5,14 +5,13 @@ import pytest
 import schemathesis
 from schemathesis import GenerationMode
 
-from served import bearer, fit_models, inside
+from served import bearer, inside
 from upstairs.serve.operations import OPERATIONS
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory):
+def document(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    models = fit_models(tmp_path_factory.mktemp("models"))
     with inside(models, database=f"sqlite:///{folder}/tasks.db", tokens=True) as web:
         document = schemathesis.openapi.from_url(f"{web.base_url}/openapi.json")
         # a schema can't know a model's columns, nor which tasks there are

@@ -16,17 +16,12 @@ import pytest
 
 import upstairs
 from postgres import Postgres
-from served import Server, answering, fit_models, inside
+from served import Server, answering, inside
 from shop import sales
 
 ROW = {"price": 2.0, "kind": "mall", "sales": 30.0}
 TASKS = "/v1/models/stores/tasks"
 QUICK = {"OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return fit_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 import upstairs
 from browser import Browser, find_chromium
-from served import TOKENS, fit_models, inside
+from served import TOKENS, inside
 from upstairs.frames import Lists
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="needs Chromium: apt-get install chromium")
@@ -16,8 +16,7 @@ QUERY = 'price,kind\n2.1,"mall"\n1.5,corner\n,mall'
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory):
-    models = fit_models(tmp_path_factory.mktemp("models"))
+def web(models, tmp_path_factory):
     with inside(models, database=f"sqlite:///{tmp_path_factory.mktemp('database')}/tasks.db", tokens=True) as client:
         client.models = models
         yield client
