@@ -63,7 +63,7 @@ def by_column(rows: Rows, part: str, limits: Limits) -> dict[str, list]:
             first = next(iter(columns))
             raise Problem("unusable", f"In {part}: column {name!r} has {len(values):,} values, but {first!r} has {n_rows:,}.")
     if not n_rows:
-        raise Problem("unusable", f"In {part}: there are no rows. Send one or more, or leave {part} out where it may be.")
+        raise Problem("unusable", f"In {part}: there are no rows. Send one or more.")
     if n_rows > limits.rows:
         cure = "send an Arrow stream" if part == "query" else "send fewer"
         raise Problem("unusable", f"In {part}: {n_rows:,} rows are more than the {limits.rows:,} of one request; {cure}.")
