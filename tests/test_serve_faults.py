@@ -104,7 +104,7 @@ def test_killed_in_the_middle_of_appends(models, tmp_path):
 
 @pytest.mark.slow
 def test_killed_twenty_times(models, tmp_path):
-    done = kill_rounds(models, tmp_path, 20, 2, np.random.default_rng(1))
+    done = kill_rounds(models, tmp_path, 20, 1, np.random.default_rng(1))
     assert sum(done.values()) >= 40
 
 
