@@ -39,6 +39,14 @@ def closed_figures():
     plt.close("all")
 
 
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder of models to serve, `stores` and `sizes`."""
+    from served import fit_models  # brings what only `upstairs serve` needs
+
+    return fit_models(tmp_path_factory.mktemp("models"))
+
+
 def make_table(kind: str, columns: dict):
     if kind == "ndarray":
         arrays = [np.asarray(values) for values in columns.values()]

@@ -188,12 +188,35 @@ def test_answers_come_in_the_users_kind_of_table(name):
 
 
 @every_learner
+@every_kind
+def test_asking_for_all_at_once_says_what_each_question_says(name, kind):
+    model = fitted(kind, name).adapt(numbers(slice(0, 6)), target_of(kind)[:6])
+    X = numbers(slice(6, 10))
+    told = model.predict_all(X, coverage=0.7)
+    if kind == "numbers":
+        mean, std = model.predict(X, return_std=True)
+        ends = model.predict_interval(X, coverage=0.7)
+        expected = {"prediction": mean, "std": std, "lower": ends[:, 0], "upper": ends[:, 1]}
+    else:
+        expected = {"prediction": model.predict(X), "probability": model.predict_proba(X)}
+    assert told.keys() == expected.keys()
+    assert all(np.array_equal(told[part], expected[part]) for part in told)
+    assert model.nbytes >= model.support_.X.nbytes
+
+
+@every_learner
 def test_labels_keep_the_users_type(name):
     for labels in (LABELS["two"], Y > 10, LABELS["many"].astype(float)):
         meta = clone(CLASSIFIERS[name]).fit(numbers(slice(None)), labels, groups=TASK)
         answer = meta.predict(numbers(slice(0, 3)))
         assert type(answer.tolist()[0]) is type(np.asarray(labels).tolist()[0])
         assert set(answer.tolist()) <= set(np.asarray(labels).tolist())
+
+
+@pytest.mark.parametrize("label", [3, 2.5, True])
+def test_a_label_of_another_type_is_no_class(label):
+    with pytest.raises(UpstairsError, match="none of the classes seen in fit"):
+        fitted("two", "shrunk-mean").adapt(numbers(slice(0, 1)), np.array([label]))
 
 
 @every_learner

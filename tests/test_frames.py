@@ -14,7 +14,7 @@ import scipy.sparse
 from numpy.testing import assert_array_equal
 
 from upstairs.errors import UpstairsError
-from upstairs.frames import answer, row_count
+from upstairs.frames import Lists, answer, row_count
 from upstairs.table import Columns, read_groups, read_target
 
 
@@ -154,3 +154,37 @@ def test_the_door_loads_no_dataframe_package():
     program = "import sys, upstairs.table; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "pyarrow" in loaded and not {"pandas", "polars", "sklearn", "lightgbm", "numba"} & set(loaded)
+
+
+def test_lists_say_the_same_as_a_table():
+    """Columns as JSON brings them take a short way to numbers; where it leads, no table would lead elsewhere."""
+    values = {
+        "number": [1, 2.5, None, True],
+        "whole": [1, 2, 3, 4],
+        "text": ["a", None, "b", "a"],
+        "mixed": ["a", 1, None, 2.5],
+        "none": [None] * 4,
+        "date": [dt.datetime(2026, 1, 31, 14), None, dt.datetime(2026, 2, 1), dt.datetime(2025, 1, 1)],
+    }
+    table = pa.table({**values, "number": [1.0, 2.5, None, 1.0], "mixed": ["a", "1", None, "2.5"]})
+    columns = Columns.learn(table)
+    assert_array_equal(columns.encode(Lists(values)), columns.encode(table))
+    reverse = Lists(dict(reversed(values.items())))
+    assert_array_equal(columns.encode(reverse), columns.encode(table))
+    assert answer(reverse, np.arange(4)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"x": [1.0, 2.0], "z": [1.0]}, "Column 'z' has 1 values, but 'x' has 2"),
+        ({"x": [1.0, 10**400]}, "Column 'x' holds infinity in row 1"),
+        ({"x": [-(10**400), 1.0]}, "Column 'x' holds infinity in row 0"),
+        ({"x": [1.0, "dear"]}, "'dear' in row 1"),
+        ({"z": [1.0]}, "lacks columns"),
+    ],
+)
+def test_lists_that_cannot_be_used(values, words):
+    columns = Columns.learn(pa.table({"x": [1.0, 2.0, 3.0]}))
+    with pytest.raises(UpstairsError, match=words):
+        columns.encode(Lists(values))

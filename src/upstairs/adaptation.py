@@ -14,7 +14,7 @@ import numpy as np
 from upstairs.prediction import ClassPrediction, Explanation, Prediction
 from upstairs.tasks import Tasks, group_rows
 
-__all__ = ["Adaptation", "Learner", "adapt", "explain", "locate", "predict"]
+__all__ = ["Adaptation", "Learner", "adapt", "bytes_of", "explain", "locate", "predict"]
 
 BLOCK = 8192
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
@@ -109,3 +109,10 @@ def locate(ids: np.ndarray, groups: np.ndarray) -> np.ndarray:
         return np.where(ids[position] == groups, position, -1)
     index = dict(zip(ids.tolist(), itertools.count()))
     return np.fromiter(map(index.get, groups.tolist(), itertools.repeat(-1)), np.int64, len(groups))
+
+
+def bytes_of(value: Any) -> int:
+    """Bytes of the arrays in nested tuples and lists; of a view, those of the array that it keeps in memory."""
+    if isinstance(value, tuple | list):
+        return sum(map(bytes_of, value))
+    return getattr(value.base if getattr(value, "base", None) is not None else value, "nbytes", 0)

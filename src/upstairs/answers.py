@@ -5,6 +5,7 @@ distribution of each row, calibrated for its number of shots; labels for codes; 
 """
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from upstairs.calibration import interval_factor
 from upstairs.errors import UpstairsError
 from upstairs.frames import answer
-from upstairs.prediction import quantile
+from upstairs.prediction import Prediction, quantile
 
 __all__ = ["Answers", "AnswersClasses", "AnswersNumbers"]
 
@@ -60,8 +61,7 @@ class AnswersNumbers(Answers):
         -------
         interval : [n, 2], columns ``lower`` and ``upper``
         """
-        if not 0 < coverage < 1:
-            raise UpstairsError(f"coverage must lie between 0 and 1, as 0.9 does, but is {coverage}.")
+        _check_coverage(coverage)
         return self._quantiles(X, [(1 - coverage) / 2, (1 + coverage) / 2], groups, ["lower", "upper"])
 
     def predict_quantiles(self, X, quantiles=(0.1, 0.5, 0.9), groups=None):
@@ -83,14 +83,28 @@ class AnswersNumbers(Answers):
             raise UpstairsError(f"quantiles must lie between 0 and 1, as 0.5 does, but are {list(probabilities)}.")
         return self._quantiles(X, probabilities, groups, [f"q{p:g}" for p in probabilities])
 
+    def predict_all(self, X, coverage: float = 0.9, groups=None) -> dict[str, np.ndarray]:
+        """What `predict` and `predict_interval` say, asked once instead of twice.
+
+        Parameters
+        ----------
+        X : table of n rows
+        coverage : float in (0, 1), default=0.9
+        groups : array-like [n], optional
+            The task of each row.
+
+        Returns
+        -------
+        answers : dict of ndarray [n]
+            ``prediction``, ``std``, ``lower`` and ``upper``.
+        """
+        _check_coverage(coverage)
+        asked = self._ask(X, groups)
+        ends = _quantiles_of(*asked, [(1 - coverage) / 2, (1 + coverage) / 2])
+        return {"prediction": asked[1].mean, "std": asked[1].std, "lower": ends[:, 0], "upper": ends[:, 1]}
+
     def _quantiles(self, X, probabilities, groups, names):
-        meta, prediction, shots = self._ask(X, groups)
-        state = meta.state_
-        columns = [
-            quantile(prediction, state.scale, p, interval_factor(state.calibration, shots, abs(2 * p - 1)))
-            for p in probabilities
-        ]
-        return answer(X, np.column_stack(columns), names)
+        return answer(X, _quantiles_of(*self._ask(X, groups), probabilities), names)
 
 
 class AnswersClasses(Answers):
@@ -125,3 +139,37 @@ class AnswersClasses(Answers):
         """
         meta, prediction, _ = self._ask(X, groups)
         return answer(X, np.exp(prediction.log_proba), [str(label) for label in meta.classes_])
+
+    def predict_all(self, X, coverage: float = 0.9, groups=None) -> dict[str, np.ndarray]:
+        """What `predict` and `predict_proba` say, asked once instead of twice.
+
+        Parameters
+        ----------
+        X : table of n rows
+        coverage : float in (0, 1), default=0.9
+            Of no consequence for classes.
+        groups : array-like [n], optional
+            The task of each row.
+
+        Returns
+        -------
+        answers : dict of ndarray
+            ``prediction`` [n] and ``probability`` [n, C], in the order of ``classes_``.
+        """
+        meta, prediction, _ = self._ask(X, groups)
+        labels = meta.classes_[prediction.log_proba.argmax(axis=1)]
+        return {"prediction": labels, "probability": np.exp(prediction.log_proba)}
+
+
+def _check_coverage(coverage: float) -> None:
+    if not 0 < coverage < 1:
+        raise UpstairsError(f"coverage must lie between 0 and 1, as 0.9 does, but is {coverage}.")
+
+
+def _quantiles_of(meta: Any, prediction: Prediction, shots: np.ndarray, probabilities: Sequence[float]) -> np.ndarray:
+    """Calibrated quantiles [n, k] of y."""
+    state = meta.state_
+    columns = [
+        quantile(prediction, state.scale, p, interval_factor(state.calibration, shots, abs(2 * p - 1))) for p in probabilities
+    ]
+    return np.column_stack(columns)

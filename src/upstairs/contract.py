@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, locate, predict
+from upstairs.adaptation import Learner, adapt, bytes_of, locate, predict
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
@@ -263,6 +263,11 @@ class AdaptedModel(Answers, BaseEstimator):
         It can't fall below 1 / (T + 1) with T known tasks of as many rows. Without any row it is 1.
         """
         return float(p_values(self.meta, self.meta.novelty_reference_, self.support_)[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the support and of what was computed from it; what is shared with the meta-model doesn't count."""
+        return bytes_of((self.support_, self._adaptation.adapted))
 
     def _set_support(self, support: Tasks):
         self.support_ = support

@@ -5,6 +5,7 @@ Nothing here knows of columns that were learned; `answer` is the way back, to th
 
 import datetime
 import decimal
+import math
 import numbers
 import os
 import reprlib
@@ -24,6 +25,7 @@ __all__ = [
     "PLURALS",
     "Array",
     "Frame",
+    "Lists",
     "answer",
     "distinct",
     "kind_of",
@@ -48,6 +50,8 @@ _ARROW_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     "time": (pa.types.is_time,),
     "duration": (pa.types.is_duration,),
 }
+_WHOLE_OR_NOT = {int, float}
+_PLAIN_NUMBERS = {int, float, bool, type(None)}
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "number": (numbers.Real, decimal.Decimal, np.bool_),
     "category": (str,),
@@ -68,6 +72,8 @@ def answer(X: Any, values: np.ndarray, names: str | Sequence[str] | None = None)
     -------
     values : Series or DataFrame (pandas, with the index of X; polars), Arrow array or table, or else the ndarray itself
     """
+    if isinstance(X, Lists | np.ndarray):  # narwhals looks long before it passes something through
+        return values
     frame = nw.from_native(X, allow_series=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame | nw.Series):
         return values
@@ -156,7 +162,44 @@ class Array:
         return _arrow(self.names[j], lambda: pa.array(column, from_pandas=True), column.tolist, mixed)
 
 
-def open_table(X: Any) -> Frame | Array:
+class Lists:
+    """Columns as Python lists of numbers, text, dates or None, as JSON brings them: small tables take the shortest way.
+
+    Parameters
+    ----------
+    columns : mapping from name to a list of n values
+    """
+
+    named = True
+
+    def __init__(self, columns: Mapping[str, list]):
+        self.names, self.lists = tuple(columns), list(columns.values())
+        self.n_rows = len(self.lists[0]) if self.lists else 0
+        odd = [name for name, values in columns.items() if len(values) != self.n_rows]
+        if odd:
+            length = len(columns[odd[0]])
+            raise UpstairsError(f"Column {odd[0]!r} has {length} values, but {self.names[0]!r} has {self.n_rows}.")
+
+    def numeric(self) -> list[bool]:
+        return [_PLAIN_NUMBERS.issuperset(map(type, values)) for values in self.lists]
+
+    def numbers(self, columns: Sequence[int]) -> np.ndarray:
+        block = np.empty((self.n_rows, len(columns)))
+        for k, j in enumerate(columns):
+            try:
+                block[:, k] = self.lists[j]  # None becomes NaN
+            except OverflowError:
+                block[:, k] = [_as_float(value) for value in self.lists[j]]
+        return block
+
+    def column(self, j: int, mixed: bool = False) -> pa.Array:
+        values = self.lists[j]
+        return _arrow(self.names[j], lambda: pa.array(values), lambda: values, mixed)
+
+
+def open_table(X: Any) -> Frame | Array | Lists:
+    if isinstance(X, Lists):
+        return X
     if type(X).__module__.startswith("scipy.sparse"):
         raise UpstairsError("X is sparse, which isn't supported. Make it dense with X.toarray().")
     frame = _frame_of(X)
@@ -183,6 +226,8 @@ def open_table(X: Any) -> Frame | Array:
 
 def _frame_of(X: Any) -> Any:
     """A narwhals DataFrame or Series, or X itself where it is none."""
+    if isinstance(X, np.ndarray | list):  # narwhals looks long before it passes something through
+        return X
     try:
         frame = nw.from_native(X, allow_series=True, pass_through=True)
     except nw.exceptions.DuplicateError:
@@ -208,6 +253,10 @@ def _ndarray(values: Any, name: str) -> np.ndarray:
 
 def read_vector(values: Any, n_rows: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A target or ids as `read_target` returns them, and which are missing: both [n_rows]."""
+    if isinstance(values, list) and len(values) == n_rows and _WHOLE_OR_NOT.issuperset(map(type, values)):
+        array = np.array(values)
+        if array.dtype.kind in "if":  # Python's numbers need no Arrow to be read, unless they are too large
+            return array, np.isnan(array)
     table = open_vector(values, name)
     if table.n_rows != n_rows:
         raise UpstairsError(f"{name} has {table.n_rows} values, but X has {n_rows} rows; it takes one value for each row.")
@@ -267,10 +316,18 @@ def _array_of_objects(name: str, values: list, mixed: bool) -> pa.Array:
         kinds = [f"{PLURALS[kind]} ({shown(values[row])} in row {row})" for kind, row in row_of.items()]
         raise UpstairsError(f"Column {name!r} holds {' as well as '.join(kinds)}. Make it one or the other.")
     if set(row_of) == {"number"}:
-        return pa.array([None if value is None else float(value) for value in values], "float64")
+        return pa.array([_as_float(value) for value in values], "float64")
     if set(row_of) == {"date"}:
         return pa.array(np.array(values, "M8[us]"))
     return pa.array([None if value is None else level_name(value) for value in values], "string")
+
+
+def _as_float(value: float | None) -> float | None:
+    """Whole numbers have no end in Python; beyond the end of float64 they are as good as infinite."""
+    try:
+        return value if value is None else float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_missing(value: Any) -> bool:

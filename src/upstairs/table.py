@@ -28,6 +28,7 @@ from upstairs.frames import (
     PLURALS,
     Array,
     Frame,
+    Lists,
     distinct,
     kind_of,
     level_name,
@@ -166,7 +167,7 @@ class Columns:
     def _sds(self) -> np.ndarray:
         return np.concatenate([column.sds for column in self.columns])
 
-    def _match(self, table: "Frame | Array") -> Sequence[int]:
+    def _match(self, table: "Frame | Array | Lists") -> Sequence[int]:
         """Position in the table of each column of the fit."""
         k, p = len(table.names), len(self.names)
         if table.names == self.names:

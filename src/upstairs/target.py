@@ -132,7 +132,10 @@ def check_labels(y: np.ndarray, classes: np.ndarray | None = None) -> tuple[np.n
         classes = np.unique(y)
         if len(classes) < 2:
             raise UpstairsError(f"y holds one class only, {classes[0]!r}; a classifier needs at least two classes.")
-    codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    try:
+        codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    except TypeError:  # text doesn't compare with numbers
+        codes = np.zeros(len(y), int)
     if (unknown := classes[codes] != y).any():
         row = int(np.flatnonzero(unknown)[0])
         raise UpstairsError(f"y holds {y[row]!r} in row {row}, which is none of the classes seen in fit: {list(classes)}.")
