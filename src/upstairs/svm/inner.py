@@ -2,8 +2,9 @@
 
     v(θ) = argmin over v of  1/(2C) vᵀM⁻¹v + Σ_i ℓ(y_i, (θ + v)ᵀφ_i),   f(x) = (θ + v)ᵀφ(x)
 
-C is what served held-out tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of
-shots (Platt 1999); a number gets the standard deviation of that number of shots.
+θ is a mixture of the meta-model and of the machine that all rows share; its share and C are what served held-out tasks of as
+many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a number gets the
+standard deviation of that number of shots.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,11 @@ class Head(NamedTuple):
     ----------
     features : Features
     theta : float64 [outputs, q]
+        The meta-model.
+    pooled : float64 [outputs, q]
+        The machine that all rows share, as if tasks didn't differ.
+    share : float64 [B]
+        Of ``pooled`` in what a task's machine is fitted around, by bucket of shots.
     relevance : float64 [q]
         Diagonal of M.
     C : float64 [B]
@@ -46,6 +52,8 @@ class Head(NamedTuple):
 
     features: Features
     theta: np.ndarray
+    pooled: np.ndarray
+    share: np.ndarray
     relevance: np.ndarray
     C: np.ndarray
     slope: np.ndarray
@@ -114,9 +122,8 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         phi, Y = feature_matrix(head.features, support.X), target_of(head, support.y)
         C = _strength(state, head, support.sizes)
         machine = Machine(head.loss, head.relevance)
-        parts = [
-            adapt_machines(machine, phi, y, phi @ theta, support.offsets, C) for y, theta in zip(Y.T, head.theta, strict=True)
-        ]
+        shared = _shared(state, head, phi, support.sizes, support.sizes)
+        parts = [adapt_machines(machine, phi, y, f, support.offsets, C) for y, f in zip(Y.T, shared.T, strict=True)]
         v.append(np.stack([part for part, _ in parts], axis=1))
         slopes.append(np.column_stack([slope for _, slope in parts]))
     return Adapted(tuple(v), tuple(slopes), support)
@@ -125,7 +132,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
     shots, buckets = np.repeat(adapted.support.sizes, query.sizes), state.calibration.shots
-    margins = [margins_of(head, v, query) for head, v in zip(state.heads, adapted.v, strict=True)]
+    margins = [margins_of(state, head, v, adapted.support.sizes, query) for head, v in zip(state.heads, adapted.v, strict=True)]
     if state.scale is None:
         (head,), (margin,) = state.heads, margins
         logits = logits_of(margin, _between(buckets, head.slope, shots), _between(buckets, head.offset, shots))
@@ -143,13 +150,14 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     buckets, shots = state.calibration.shots, adapted.support.sizes[:1]
     slope, offset = (_between(buckets, part, shots)[0] for part in (head.slope, head.offset))
     C = float(_strength(state, head, shots)[0])
+    share = between_buckets(buckets, head.share, shots)[0]
     s = len(adapted_rows.y)
     return tuple(
         explain_machine(
-            head.features, theta, head.relevance, C, feature_matrix(head.features, adapted_rows.X),
+            head.features, theta + share * (pooled - theta), head.relevance, C, feature_matrix(head.features, adapted_rows.X),
             adapted.slope[state.main][:s, c], query.X, slope[c], offset[c],
         )
-        for c, theta in enumerate(head.theta)
+        for c, (theta, pooled) in enumerate(zip(head.theta, head.pooled, strict=True))
     )  # fmt: skip
 
 
@@ -174,10 +182,19 @@ def _with_kernel_again(head: Head, kernel: Callable) -> Head:
     return head._replace(features=Features(design, kernel_map._replace(custom=kernel)))
 
 
-def margins_of(head: Head, v: np.ndarray, query: Tasks) -> np.ndarray:
-    """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own."""
+def margins_of(state: State, head: Head, v: np.ndarray, shots: np.ndarray, query: Tasks) -> np.ndarray:
+    """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own, fitted to ``shots`` [T] rows."""
     phi = feature_matrix(head.features, query.X)
-    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + phi @ head.theta.T
+    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + _shared(state, head, phi, shots, query.sizes)
+
+
+def _shared(state: State, head: Head, phi: np.ndarray, shots: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """θᵀφ [n, outputs] of the rows φ of tasks with ``sizes`` [T] rows, θ being that of ``shots`` [T]."""
+    shared = phi @ head.theta.T
+    if head.share.any():
+        share = np.repeat(between_buckets(state.calibration.shots, head.share, shots), sizes)
+        shared += share[:, None] * (phi @ (head.pooled - head.theta).T)
+    return shared
 
 
 def target_of(head: Head, y: np.ndarray) -> np.ndarray:
