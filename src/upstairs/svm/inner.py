@@ -2,9 +2,9 @@
 
     v(θ) = argmin over v of  1/(2C) vᵀM⁻¹v + Σ_i ℓ(y_i, (θ + v)ᵀφ_i),   f(x) = (θ + v)ᵀφ(x)
 
-θ is a mixture of the meta-model and of the machine that all rows share; its share and C are what served held-out tasks of as
-many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a number gets the
-standard deviation of that number of shots.
+θ stands for (1 − w) θ + w θ_0, the meta-model mixed with the machine that all rows share; w and C are what served held-out
+tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a number
+gets the standard deviation of that number of shots.
 """
 
 from collections.abc import Callable
@@ -34,9 +34,9 @@ class Head(NamedTuple):
     theta : float64 [outputs, q]
         The meta-model.
     pooled : float64 [outputs, q]
-        The machine that all rows share, as if tasks didn't differ.
+        θ_0, the machine that all rows share, as if tasks didn't differ.
     share : float64 [B]
-        Of ``pooled`` in what a task's machine is fitted around, by bucket of shots.
+        w, the part of ``pooled`` in what a task's machine is fitted around, by bucket of shots.
     relevance : float64 [q]
         Diagonal of M.
     C : float64 [B]

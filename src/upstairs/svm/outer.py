@@ -4,8 +4,9 @@
     L_t(θ) = min over v of  1/(2 C n_t) vᵀM⁻¹v + 1/n_t Σ_i ℓ(y_ti, (θ + v)ᵀφ(x_ti))
 
 In order, for y and, where that makes sense, for log y: M, C and the kernel's width (`companion`); the path of meta-models along
-λ, each with models blind to a fold of tasks (`path`); the λ of the budget; θ of all tasks, and the machine that all rows share;
-and, by number of shots, on episodes of tasks held out, that machine's part in the meta-model, C, and what makes margins honest.
+λ, each with models blind to a fold of tasks (`path`); the λ of the budget; θ of all tasks, and the machine θ_0 that all rows
+share; and, by number of shots, on episodes of tasks held out, its part w in the meta-model (1 − w) θ + w θ_0, C, and what makes
+margins honest.
 
 Why a second machine: θ is what is left once tasks may differ, so it knows columns by what they do within tasks. What they say
 of a task as a whole went into the v_t, and is missed as long as a new task has shown little.
