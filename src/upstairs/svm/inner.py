@@ -3,8 +3,8 @@
     v(θ) = argmin over v of  1/(2C) vᵀM⁻¹v + Σ_i ℓ(y_i, (θ + v)ᵀφ_i),   f(x) = (θ + v)ᵀφ(x)
 
 θ stands for (1 − w) θ + w θ_0, the meta-model mixed with the machine that all rows share; w and C are what served held-out
-tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a number
-gets the standard deviation of that number of shots.
+tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a
+number gets the standard deviation of that number of shots.
 """
 
 from collections.abc import Callable
