@@ -84,10 +84,8 @@ def choose_strength(
             continue
 
         def average(values: tuple[float, ...], ask: Callable, query=query, task=task, shots=shots) -> float:
-            losses = [
-                _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, *ask(value), held_out=held_out, shots=shots))
-                for value in values
-            ]
+            margins = [_margins(machine, rows, theta, own, held_out, shots) for theta, own in map(ask, values)]
+            losses = [_row_losses(machine.loss, rows.Y[query], one) for one in margins]
             by_task = np.array([np.bincount(task, one, minlength=n_tasks) for one in losses])
             return float(np.asarray(values)[np.argmin(draws @ by_task.T, axis=1)].mean())
 
