@@ -3,8 +3,8 @@
     python benchmarks/machines.py
 
 1. Outer learning of one meta-model on 20 columns and tasks of 50 rows, beside LinearSVC (liblinear) on the pooled rows with
-   the same loss, the same C for each row and the same relative distance to its own optimum (found by one long run): CPU
-   seconds, and how they grow with rows.
+   the same loss, the same C for each row and the same relative distance to its own optimum (which our solver finds, to a tenth
+   of that): CPU seconds, and how they grow with rows.
 2. Adaptation of 100,000 tasks to 10 rows of 20 columns through the solver, and through ``adapt_tasks``: µs a task.
 3. By how much outer learning raises the process's peak memory, over the bound rows × (p + 4) × 4 + tasks × p × 8 bytes.
 """
@@ -26,7 +26,7 @@ from upstairs.svm.machine import Machine, adapt_machines, make_loss, solve
 
 COLUMNS, ROWS, SUPPORT = 20, 50, 10
 TOLERANCE = 1e-4
-C = 1.0
+C, STIFF = 1.0, 1e-9
 
 
 def main() -> None:
@@ -66,26 +66,29 @@ def _outer(loss: str, n_rows: int) -> dict:
     start = time.process_time()
     one = solve(machine, phi, y, offsets, C * ROWS * n_tasks, C, TOLERANCE)
     ours = time.process_time() - start
-    X = phi.astype(np.float64)
+    X, weight = phi.astype(np.float64), C / 2 if loss == "squared_hinge" else C
 
-    def pooled(iterations: int) -> tuple[float, float]:
-        weight = C / 2 if loss == "squared_hinge" else C
-        peer = LinearSVC(loss=loss, C=weight, dual=True, fit_intercept=False, tol=1e-12, max_iter=iterations, random_state=0)
+    def objective(w: np.ndarray) -> float:
+        e = np.maximum(1 - y * (X @ w), 0)
+        return float(w @ w / 2 + weight * (e**2 if loss == "squared_hinge" else e).sum())
+
+    def liblinear(sweeps: int) -> tuple[float, float]:
+        peer = LinearSVC(loss=loss, C=weight, dual=True, fit_intercept=False, tol=1e-12, max_iter=sweeps, random_state=0)
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             w = peer.fit(X, y).coef_[0]
-        e = np.maximum(1 - y * (X @ w), 0)
-        return time.process_time() - start, w @ w / 2 + weight * (e**2 if loss == "squared_hinge" else e).sum()
+        return time.process_time() - start, objective(w)
 
-    best = pooled(300)[1]
-    for iterations in (1, 2, 4, 8, 16, 32, 64, 128):
-        theirs, value = pooled(iterations)
+    # tasks that may not go anywhere from θ make the pooled problem; its gap is proven, where a long run only promises
+    best = objective(solve(machine, phi, y, offsets, C * n_rows, STIFF, TOLERANCE / 10).theta)
+    for sweeps in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+        theirs, value = liblinear(sweeps)
         if value <= best * (1 + TOLERANCE):
             break
     return {
         "rows": n_rows, "tasks": n_tasks, "upstairs": ours, "gap": one.gap, "steps": one.n_steps, "liblinear": theirs,
-        "sweeps": iterations, "ratio": ours / theirs,
+        "sweeps": sweeps, "excess": value / best - 1, "ratio": ours / theirs,
     }  # fmt: skip
 
 

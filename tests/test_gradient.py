@@ -261,6 +261,23 @@ def test_ctrl_c_leaves_the_best_model_so_far(monkeypatch):
     assert error_of(meta, 8) < error_of(meta, 0)
 
 
+def test_descent_is_watched_on_every_task_and_a_closed_form_on_a_few():
+    fold = np.arange(1240) % 2
+    fold[:40] = 0  # 640 tasks and 600, more than are bearable
+    rows = training.Rows(np.zeros((7440, 3), np.float32), np.zeros((7440, 1), np.float32), np.arange(0, 7441, 6), fold)
+
+    def watched(name, n_tasks):
+        own = rows._replace(fold=np.where(np.arange(1240) < n_tasks, fold, 2))
+        unseen = [training._view(own, own.fold == k) for k in range(2)]
+        episodes = training.watched_episodes(problem_of(name), unseen, np.random.default_rng(0))
+        assert (fold[episodes.query.max(axis=1) // 6] == episodes.task).all()
+        return len(episodes.task), len(np.unique(episodes.query.max(axis=1) // 6))
+
+    assert watched("maml", 1240) == (1000, 1000)
+    assert watched("maml", 300) == (2 * 170, 300)
+    assert watched("bayes", 1240) == (120, 120)
+
+
 def test_a_gradient_that_is_not_finite_moves_nothing():
     calm = make_network((8,))
 

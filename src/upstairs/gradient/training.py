@@ -24,11 +24,12 @@ from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["CHUNK", "Budget", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train"]
+__all__ = ["CHUNK", "Budget", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train", "watched_episodes"]
 
 CHUNK = 50
-N_WATCHED, N_QUERY = 60, 16
-"""Held-out episodes of each fold that errors are watched on, and query rows of any episode."""
+N_WATCHED, MOST_WATCHED, N_QUERY = 60, 500, 16
+"""Held-out episodes of each fold that errors are watched on (of a rule that descends, up to so many), and query rows of any
+episode."""
 LARGEST_GRADIENT = 1.0
 SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
 """Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
@@ -96,8 +97,7 @@ def train(
     after each chunk."""
     seen = [_view(rows, rows.fold != k) for k in range(len(starts))]
     unseen = [_view(rows, rows.fold == k) for k in range(len(starts) - 1)]
-    watched = _draw(unseen, N_WATCHED, problem, np.random.default_rng([seed, 0]))
-    watched = Episodes(watched.task, *(part.reshape(len(watched.task), -1) for part in watched[1:]))
+    watched = watched_episodes(problem, unseen, np.random.default_rng([seed, 0]))
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
     interrupted = False
     try:
@@ -120,6 +120,17 @@ def train(
     return jax.tree.map(np.asarray, progress.best), Trace(
         CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted
     )
+
+
+def watched_episodes(problem: Problem, unseen: list, rng: np.random.Generator) -> Episodes:
+    """Held-out episodes [K E] of the views of each fold's unseen tasks.
+
+    A closed form is much the same for all tasks, and few tell how good it is. Descent may explode on one task in hundreds, so
+    every task is watched as far as that is bearable.
+    """
+    most = max(len(tasks.offsets) - 1 for tasks, _ in unseen) if problem.rule.ragged is None else 0
+    drawn = _draw(unseen, int(np.clip(most, N_WATCHED, MOST_WATCHED)), problem, rng)
+    return Episodes(drawn.task, *(part.reshape(len(drawn.task), -1) for part in drawn[1:]))
 
 
 def errors_by_shots(

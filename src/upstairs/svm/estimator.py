@@ -82,7 +82,7 @@ class MetaMachine(MetaEstimator):
 
     @property
     def theta_(self) -> np.ndarray:
-        """θ, float64 [outputs, q]."""
+        """θ, float64 [outputs, q], before the machine that all rows share is mixed in (``state_.heads`` has both)."""
         return self.state_.heads[self.state_.main].theta
 
     @property
@@ -112,8 +112,10 @@ class MetaSVC(MetaMachine, MetaClassifier):
     where each task's loss is that of its own machine around θ (regularised multi-task learning, Evgeniou & Pontil 2004). θ is a
     combination of rows of all tasks, the support vectors of the meta-space. The diagonal of M, learned across tasks, says in
     which columns tasks differ. A new task's machine is fitted around θ to its support, and its margin becomes a probability by
-    what margins after as many rows turned out to be worth on tasks held out (Platt 1999). Several classes are each told from
-    the rest.
+    what margins after as many rows turned out to be worth on tasks held out (Platt 1999). θ knows columns by what they do
+    within tasks. As far as it helps tasks held out, at few shots above all, it is mixed with the one machine that all rows
+    share, which also knows what they say of a whole task. Several classes are each told from the rest. "rbf" sees a column of
+    numbers as it is or by ranks, whichever predicts held-out tasks better.
 
     Parameters
     ----------
@@ -191,6 +193,7 @@ class MetaSVR(MetaMachine, MetaRegressor):
 
     ℓ(y, f) = max(0, |y − f| − tube), squared or not, on the target in units of its standard deviation. Where y is skewed and
     positive, log y is modelled as well, and the two are blended by what predicts held-out tasks best at each number of shots.
+    "rbf" sees a column of numbers as it is or by ranks, whichever predicts held-out tasks better.
 
     Parameters
     ----------

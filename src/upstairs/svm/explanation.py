@@ -10,7 +10,7 @@ import numpy as np
 
 from upstairs.design import by_column, design_matrix
 from upstairs.prediction import Explanation
-from upstairs.svm.features import Features, with_kernel
+from upstairs.svm.features import Features, kernel_inputs, kernel_part, with_kernel
 
 __all__ = ["explain_machine"]
 
@@ -41,21 +41,21 @@ def explain_machine(
 
 
 def _integrated(features: Features, theta: np.ndarray, D: np.ndarray) -> np.ndarray:
-    """Share [n, 1 + d] of each entry of D in the kernel's part of θᵀφ, from the row of means on."""
+    """Share [n, 1 + d] of each entry of D in the kernel's part of θᵀφ, from the row of means on, as the kernel sees both."""
     shares = np.zeros(D.shape)
     if features.map.kernel == "linear":
         return shares
-    rest = D.copy()
-    rest[:, 0] = 0
+    Z = kernel_inputs(features.map, D).astype(np.float64)
+    rest = Z - kernel_inputs(features.map, np.zeros((1, D.shape[1])))
 
-    def curve(D: np.ndarray) -> np.ndarray:
-        return with_kernel(features.map, D)[:, D.shape[1] :].astype(np.float64) @ theta[D.shape[1] :]
+    def curve(Z: np.ndarray) -> np.ndarray:
+        return kernel_part(features.map, Z.astype(np.float32)).astype(np.float64) @ theta[D.shape[1] :]
 
     for j in np.flatnonzero(rest.any(axis=0)):
         for t in (np.arange(N_POINTS) + 0.5) / N_POINTS:
-            above = D - (1 - t) * rest
+            above = Z - (1 - t) * rest
             below = above.copy()
             above[:, j] += STEP
             below[:, j] -= STEP
-            shares[:, j] += rest[:, j] * (curve(above) - curve(below)) / (2 * STEP * N_POINTS)
+            shares[:, 1 + j] += rest[:, j] * (curve(above) - curve(below)) / (2 * STEP * N_POINTS)
     return shares

@@ -1,9 +1,13 @@
 """From a row to features φ(x) = (D, √κ k(x)): a linear part, and that of a kernel.
 
 D is the row as numbers, with a constant, missing values flagged and categories one-hot (`upstairs.design`). The kernel's part
-is scikit-learn's approximation of it, k(x)ᵀk(x′) ≈ K(x, x′) on all of D but the constant: Nyström's for "rbf" (Williams and
-Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the user gives. θ is penalised alike in both parts, so
-κ is how readily a curve is believed beside a line.
+is scikit-learn's approximation of it, k(x)ᵀk(x′) ≈ K(z, z′) with z all of D but the constant: Nyström's for "rbf" (Williams and
+Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the user gives.
+
+"rbf" may see a column of numbers by its rank r among meta-train rows, z = √12 (r − ½), so that rows lie evenly whatever the
+column's shape. Then the column also comes in pieces, clip(8 r − i, 0, 1) for i = 0..7 (Gorishniy et al. 2022, equation 2): it
+bends by itself as well as together with others. θ is penalised alike in all parts, so κ is how readily a curve is believed
+beside a line.
 """
 
 from collections.abc import Callable
@@ -16,16 +20,44 @@ from sklearn.kernel_approximation import Nystroem, PolynomialCountSketch
 from upstairs.design import Design, design_matrix
 from upstairs.errors import UpstairsError
 
-__all__ = ["Features", "KernelMap", "check_custom", "feature_matrix", "learn_kernel"]
+__all__ = [
+    "KAPPA",
+    "Features",
+    "KernelMap",
+    "check_custom",
+    "feature_matrix",
+    "kernel_inputs",
+    "kernel_part",
+    "learn_kernel",
+    "with_kernel",
+]
 
 KAPPA = 4.0
 DEGREE = 2
 MOST_SEEN = 20_000
 """Rows that landmarks are drawn from."""
+N_KNOTS, N_PIECES = 64, 8
+"""Quantiles that a rank is read from, and pieces of a rank."""
+
+
+class Ranks(NamedTuple):
+    """Columns that a kernel sees by their ranks, linear between quantiles.
+
+    Attributes
+    ----------
+    column : int64 [m]
+        Of z.
+    value, rank : float64 [m, N_KNOTS]
+        Quantiles of the meta-train rows, and the middle rank, in (0, 1), of the rows that lie there.
+    """
+
+    column: np.ndarray
+    value: np.ndarray
+    rank: np.ndarray
 
 
 class KernelMap(NamedTuple):
-    """k(x) of rows Z [n, d], float32 [n, R].
+    """k(x), float32 [n, R].
 
     Attributes
     ----------
@@ -34,6 +66,7 @@ class KernelMap(NamedTuple):
     gamma : float
     parts : tuple of ndarray
         "rbf": landmarks [R, d] and normalization [R, R]. "poly": hash indices and signs of the sketch, and R.
+    ranks : Ranks
     custom : callable or None
         The user's own; a file doesn't hold it.
     """
@@ -41,7 +74,12 @@ class KernelMap(NamedTuple):
     kernel: str
     gamma: float
     parts: tuple[np.ndarray, ...]
+    ranks: Ranks
     custom: Callable | None = None
+
+
+ONE_RANK = np.float32(np.sqrt(12))
+NO_RANKS = Ranks(np.empty(0, int), np.empty((0, N_KNOTS)), np.empty((0, N_KNOTS)))
 
 
 class Features(NamedTuple):
@@ -51,8 +89,10 @@ class Features(NamedTuple):
     map: KernelMap
 
 
-def learn_kernel(kernel: Any, gamma: float, n_components: int, D: np.ndarray, rng: np.random.Generator) -> KernelMap:
-    """The map of a kernel, from meta-train rows D [n, 1 + d].
+def learn_kernel(
+    kernel: Any, gamma: float, n_components: int, D: np.ndarray, rng: np.random.Generator, by_rank: bool = False
+) -> KernelMap:
+    """The map of a kernel, from meta-train rows D [n, 1 + d]; ``by_rank`` is for "rbf".
 
     Raises
     ------
@@ -61,17 +101,19 @@ def learn_kernel(kernel: Any, gamma: float, n_components: int, D: np.ndarray, rn
     """
     seed = int(rng.integers(2**31 - 1))
     if kernel == "linear":
-        return KernelMap("linear", gamma, ())
+        return KernelMap("linear", gamma, (), NO_RANKS)
     Z = D[np.sort(rng.permutation(len(D))[:MOST_SEEN]), 1:].astype(np.float32)
     if kernel == "rbf":
+        ranks = _learn_ranks(Z) if by_rank else NO_RANKS
+        Z = _ranked(ranks, Z)
         nystroem = Nystroem(gamma=gamma, n_components=min(n_components, len(Z)), random_state=seed).fit(Z)
-        return KernelMap("rbf", gamma, (nystroem.components_, nystroem.normalization_.astype(np.float32)))
+        return KernelMap("rbf", gamma, (nystroem.components_, nystroem.normalization_.astype(np.float32)), ranks)
     if kernel == "poly":
         sketch = _sketch(gamma, n_components, seed).fit(Z)
-        return KernelMap("poly", gamma, (sketch.indexHash_, sketch.bitHash_, np.array(n_components)))
+        return KernelMap("poly", gamma, (sketch.indexHash_, sketch.bitHash_, np.array(n_components)), NO_RANKS)
     custom: Any = clone(kernel).fit(Z).transform if hasattr(kernel, "transform") else kernel
     check_custom(custom, Z[:3])
-    return KernelMap("custom", gamma, (), custom)
+    return KernelMap("custom", gamma, (), NO_RANKS, custom)
 
 
 def feature_matrix(features: Features, X: np.ndarray) -> np.ndarray:
@@ -84,7 +126,42 @@ def with_kernel(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
     D = D.astype(np.float32)
     if kernel_map.kernel == "linear":
         return D
-    return np.concatenate([D, np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, D[:, 1:])], axis=1)
+    return np.concatenate([D, kernel_part(kernel_map, kernel_inputs(kernel_map, D))], axis=1)
+
+
+def kernel_inputs(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
+    """z, float32 [n, d], of rows D [n, 1 + d]."""
+    return _ranked(kernel_map.ranks, D[:, 1:].astype(np.float32))
+
+
+def kernel_part(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
+    """√κ k and the pieces of ranks, float32 [n, R + pieces], of rows z [n, d]."""
+    curves, column = np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, Z), kernel_map.ranks.column
+    if not len(column):
+        return curves
+    rank = Z[:, column] / ONE_RANK + np.float32(0.5)
+    pieces = np.clip(N_PIECES * rank[:, :, None] - np.arange(N_PIECES, dtype=np.float32), 0, 1)
+    return np.concatenate([curves, pieces.reshape(len(Z), N_PIECES * len(column))], axis=1)
+
+
+def _ranked(ranks: Ranks, Z: np.ndarray) -> np.ndarray:
+    Z = Z.copy()
+    for j, value, rank in zip(*ranks, strict=True):
+        Z[:, j] = ONE_RANK * (np.interp(Z[:, j], value, rank) - 0.5)
+    return Z
+
+
+def _learn_ranks(Z: np.ndarray) -> Ranks:
+    """Of all columns with more than two values."""
+    column = np.array([j for j in range(Z.shape[1]) if len(np.unique(Z[:, j])) > 2], int)
+    level = (np.arange(N_KNOTS) + 0.5) / N_KNOTS
+    value = np.quantile(Z[:, column], level, axis=0).T.astype(np.float64)
+    rank = np.empty_like(value)
+    for own, into in zip(value, rank, strict=True):
+        # quantiles that coincide share their middle rank
+        _, group = np.unique(own, return_inverse=True)
+        into[:] = (np.bincount(group, level) / np.bincount(group))[group]
+    return Ranks(column, value, rank)
 
 
 def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:

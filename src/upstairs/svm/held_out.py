@@ -1,5 +1,6 @@
 """What meta-models blind to a task make of its episodes: margins, their losses, and what makes them honest."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from upstairs.tasks import Tasks, offsets_of
 
 __all__ = [
     "HeldOut",
+    "Thetas",
     "choose_strength",
     "learn_logits",
     "learn_spread",
@@ -21,8 +23,10 @@ __all__ = [
     "rows_by_task",
 ]
 
-STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""C by number of shots, in units of the companion's."""
+LOG_STRENGTHS = tuple(np.log((0.1, 0.3, 1.0, 3.0, 10.0)))
+"""Of C by number of shots, in units of the companion's."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the machine that all rows share in the meta-model, by number of shots."""
 N_BOOTSTRAPS = 200
 DRAWN = 1e-3
 """How far slopes of logits are drawn to ``USUAL``."""
@@ -46,30 +50,50 @@ class HeldOut(NamedTuple):
         return pairs
 
 
-def margins_of_episodes(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: np.ndarray) -> list[np.ndarray]:
+class Thetas(NamedTuple):
+    """θ of fold models, float64 [K, outputs, q]: of machines that differ by task, and of the one that all rows share."""
+
+    joint: np.ndarray
+    pooled: np.ndarray
+
+    def mixed(self, share: float) -> np.ndarray:
+        return self.joint + share * (self.pooled - self.joint)
+
+
+def margins_of_episodes(
+    machine: Machine, rows: Rows, thetas: list[np.ndarray], held_out: HeldOut, C: np.ndarray
+) -> list[np.ndarray]:
     """f [n, outputs] of the query rows at each bucket, by θ [K, outputs, q] of the fold that hasn't seen the task and C [B]."""
-    return [_margins(machine, rows, thetas, held_out, shots, C[b]) for b, shots in enumerate(BUCKETS)]
+    return [_margins(machine, rows, thetas[b], C[b], held_out, shots) for b, shots in enumerate(BUCKETS)]
 
 
 def choose_strength(
-    machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, C: float, rng: np.random.Generator
-) -> np.ndarray:
-    """C [B] of smallest held-out loss at each bucket, around the companion's, which stays where there are no such episodes.
+    machine: Machine, rows: Rows, thetas: Thetas, held_out: HeldOut, C: float, free: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pooled machine's share [B] and then, if it is free, C [B] of smallest held-out loss at each bucket, around the
+    companion's; where there are no such episodes, the share of the bucket before, and the companion's C.
 
-    The choice is averaged over bootstraps of the tasks: where few tasks decide, their coming and going draws it to the middle.
+    A choice is averaged over bootstraps of the tasks: where few tasks decide, their coming and going draws it to the middle.
     """
-    chosen, n_tasks = np.full(len(BUCKETS), C), held_out.tasks.n_tasks
+    n_tasks = held_out.tasks.n_tasks
+    chosen, share = np.full(len(BUCKETS), C), np.zeros(len(BUCKETS))
     draws = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=N_BOOTSTRAPS)
     for b, (shots, (query, task)) in enumerate(zip(BUCKETS, held_out.queries(), strict=True)):
-        if shots == 0 or len(query) == 0:
+        if len(query) == 0:
+            share[b] = share[b - 1]
             continue
-        losses = [
-            _row_losses(machine.loss, rows.Y[query], _margins(machine, rows, thetas, held_out, shots, C * factor))
-            for factor in STRENGTHS
-        ]
-        by_task = np.array([np.bincount(task, one, minlength=n_tasks) for one in losses])
-        chosen[b] = C * np.exp(np.log(STRENGTHS)[np.argmin(draws @ by_task.T, axis=1)].mean())
-    return chosen
+
+        def average(values: tuple[float, ...], ask: Callable, query=query, task=task, shots=shots) -> float:
+            margins = [_margins(machine, rows, theta, own, held_out, shots) for theta, own in map(ask, values)]
+            losses = [_row_losses(machine.loss, rows.Y[query], one) for one in margins]
+            by_task = np.array([np.bincount(task, one, minlength=n_tasks) for one in losses])
+            return float(np.asarray(values)[np.argmin(draws @ by_task.T, axis=1)].mean())
+
+        share[b] = average(SHARES, lambda part: (thetas.mixed(part), C))
+        if free and shots > 0:
+            theta = thetas.mixed(share[b])
+            chosen[b] = C * np.exp(average(LOG_STRENGTHS, lambda factor, theta=theta: (theta, C * np.exp(factor))))
+    return share, chosen
 
 
 def losses_by_task(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: HeldOut) -> np.ndarray:
@@ -108,7 +132,7 @@ def learn_spread(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: He
     return spread
 
 
-def _margins(machine: Machine, rows: Rows, thetas: np.ndarray, held_out: HeldOut, shots: int, C: float) -> np.ndarray:
+def _margins(machine: Machine, rows: Rows, thetas: np.ndarray, C: float, held_out: HeldOut, shots: int) -> np.ndarray:
     some = held_out.episodes.telling(shots)
     support, asked = some.support[:, :shots], some.query >= 0
     given = support >= 0

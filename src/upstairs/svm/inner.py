@@ -2,8 +2,9 @@
 
     v(θ) = argmin over v of  1/(2C) vᵀM⁻¹v + Σ_i ℓ(y_i, (θ + v)ᵀφ_i),   f(x) = (θ + v)ᵀφ(x)
 
-C is what served held-out tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of
-shots (Platt 1999); a number gets the standard deviation of that number of shots.
+θ stands for (1 − w) θ + w θ_0, the meta-model mixed with the machine that all rows share; w and C are what served held-out
+tasks of as many rows best. A margin f becomes a logit by a slope and an offset of its own number of shots (Platt 1999); a
+number gets the standard deviation of that number of shots.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,11 @@ class Head(NamedTuple):
     ----------
     features : Features
     theta : float64 [outputs, q]
+        The meta-model.
+    pooled : float64 [outputs, q]
+        θ_0, the machine that all rows share, as if tasks didn't differ.
+    share : float64 [B]
+        w, the part of ``pooled`` in what a task's machine is fitted around, by bucket of shots.
     relevance : float64 [q]
         Diagonal of M.
     C : float64 [B]
@@ -42,12 +48,14 @@ class Head(NamedTuple):
     loss : Loss
     scale : Scale or None
         None for classes.
-    blind : float64 [K, outputs, q]
-        θ of the models that never saw the tasks of a fold, for tasks known from fit.
+    blind, blind_pooled : float64 [K, outputs, q]
+        θ and θ_0 of the models that never saw the tasks of a fold, for tasks known from fit.
     """
 
     features: Features
     theta: np.ndarray
+    pooled: np.ndarray
+    share: np.ndarray
     relevance: np.ndarray
     C: np.ndarray
     slope: np.ndarray
@@ -56,6 +64,7 @@ class Head(NamedTuple):
     loss: Loss
     scale: Scale | None
     blind: np.ndarray = np.empty((0, 0, 0))
+    blind_pooled: np.ndarray = np.empty((0, 0, 0))
 
 
 class State(NamedTuple):
@@ -117,9 +126,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         phi, Y = feature_matrix(head.features, support.X), target_of(head, support.y)
         C = _strength(state, head, support.sizes)
         machine = Machine(head.loss, head.relevance)
-        beside = _beside(head, fold)
-        f = phi @ head.theta.T + (phi[:, None] * beside[support.task_of_row]).sum(axis=2)
-        parts = [adapt_machines(machine, phi, y, shared, support.offsets, C) for y, shared in zip(Y.T, f.T, strict=True)]
+        beside = _beside(state, head, fold, support.sizes)
+        shared = _shared(state, head, phi, support.sizes, support.sizes)
+        shared += (phi[:, None] * beside[support.task_of_row]).sum(axis=2)
+        parts = [adapt_machines(machine, phi, y, f, support.offsets, C) for y, f in zip(Y.T, shared.T, strict=True)]
         v.append(np.stack([part for part, _ in parts], axis=1) + beside)
         slopes.append(np.column_stack([slope for _, slope in parts]))
     return Adapted(tuple(v), tuple(slopes), support)
@@ -128,7 +138,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
     shots, buckets = np.repeat(adapted.support.sizes, query.sizes), state.calibration.shots
-    margins = [margins_of(head, v, query) for head, v in zip(state.heads, adapted.v, strict=True)]
+    margins = [margins_of(state, head, v, adapted.support.sizes, query) for head, v in zip(state.heads, adapted.v, strict=True)]
     if state.scale is None:
         (head,), (margin,) = state.heads, margins
         logits = logits_of(margin, _between(buckets, head.slope, shots), _between(buckets, head.offset, shots))
@@ -146,13 +156,14 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     buckets, shots = state.calibration.shots, adapted.support.sizes[:1]
     slope, offset = (_between(buckets, part, shots)[0] for part in (head.slope, head.offset))
     C = float(_strength(state, head, shots)[0])
+    share = between_buckets(buckets, head.share, shots)[0]
     s = len(adapted_rows.y)
     return tuple(
         explain_machine(
-            head.features, theta, head.relevance, C, feature_matrix(head.features, adapted_rows.X),
+            head.features, theta + share * (pooled - theta), head.relevance, C, feature_matrix(head.features, adapted_rows.X),
             adapted.slope[state.main][:s, c], query.X, slope[c], offset[c],
         )
-        for c, theta in enumerate(head.theta)
+        for c, (theta, pooled) in enumerate(zip(head.theta, head.pooled, strict=True))
     )  # fmt: skip
 
 
@@ -177,17 +188,28 @@ def _with_kernel_again(head: Head, kernel: Callable) -> Head:
     return head._replace(features=Features(design, kernel_map._replace(custom=kernel)))
 
 
-def _beside(head: Head, fold: np.ndarray) -> np.ndarray:
-    """How far θ of each task's fold lies from θ, float64 [T, outputs, q]; 0 where the fold is -1."""
+def _beside(state: State, head: Head, fold: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """How far the shared θ of each task's fold lies from that of all, float64 [T, outputs, q]; 0 where the fold is -1."""
     if not len(head.blind):
         return np.zeros((len(fold), *head.theta.shape))
-    return np.where(fold[:, None, None] < 0, 0, head.blind[fold] - head.theta)
+    share = between_buckets(state.calibration.shots, head.share, shots)[:, None, None]
+    beside = (1 - share) * (head.blind[fold] - head.theta) + share * (head.blind_pooled[fold] - head.pooled)
+    return np.where(fold[:, None, None] < 0, 0, beside)
 
 
-def margins_of(head: Head, v: np.ndarray, query: Tasks) -> np.ndarray:
-    """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own."""
+def margins_of(state: State, head: Head, v: np.ndarray, shots: np.ndarray, query: Tasks) -> np.ndarray:
+    """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own, fitted to ``shots`` [T] rows."""
     phi = feature_matrix(head.features, query.X)
-    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + phi @ head.theta.T
+    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + _shared(state, head, phi, shots, query.sizes)
+
+
+def _shared(state: State, head: Head, phi: np.ndarray, shots: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """θᵀφ [n, outputs] of the rows φ of tasks with ``sizes`` [T] rows, θ being that of ``shots`` [T]."""
+    shared = phi @ head.theta.T
+    if head.share.any():
+        share = np.repeat(between_buckets(state.calibration.shots, head.share, shots), sizes)
+        shared += share[:, None] * (phi @ (head.pooled - head.theta).T)
+    return shared
 
 
 def target_of(head: Head, y: np.ndarray) -> np.ndarray:

@@ -4,8 +4,12 @@
     L_t(θ) = min over v of  1/(2 C n_t) vᵀM⁻¹v + 1/n_t Σ_i ℓ(y_ti, (θ + v)ᵀφ(x_ti))
 
 In order, for y and, where that makes sense, for log y: M, C and the kernel's width (`companion`); the path of meta-models along
-λ, each with models blind to a fold of tasks (`path`); the λ of the budget; C and what makes margins honest, by number of shots,
-on episodes of tasks held out; and θ of all tasks.
+λ, each with models blind to a fold of tasks (`path`); the λ of the budget; θ of all tasks, and the machine θ_0 that all rows
+share; and, by number of shots, on episodes of tasks held out, its part w in the meta-model (1 − w) θ + w θ_0, C, and what makes
+margins honest.
+
+Why a second machine: θ is what is left once tasks may differ, so it knows columns by what they do within tasks. What they say
+of a task as a whole went into the v_t, and is missed as long as a new task has shown little.
 """
 
 import warnings
@@ -23,6 +27,7 @@ from upstairs.svm.companion import choose_map, learn_relevance
 from upstairs.svm.features import KAPPA, Features, learn_kernel, with_kernel
 from upstairs.svm.held_out import (
     HeldOut,
+    Thetas,
     choose_strength,
     learn_logits,
     learn_spread,
@@ -44,6 +49,8 @@ MOST_ROWS = 10_000
 WIDTHS = (0.03, 0.1, 0.3, 1.0)
 """γ of "rbf", in squared standard deviations."""
 EMPTY = (np.empty(0, int), np.empty((0, 0)), np.empty(0, bool))
+STIFF, STIFF_TOLERANCE = 1e-9, 1e-3
+"""C of tasks that may not differ, and the relative duality gap at which their machine is good enough."""
 TUBE = 0.3
 """In standard deviations of the noise."""
 KERNEL_SHARE = 0.3
@@ -197,14 +204,19 @@ def _learn_head(
             warnings.warn(UpstairsWarning(f"loss_budget={params['loss_budget']:g} is met by θ = 0 already."), stacklevel=2)
         thetas, _ = _fold_models(best, held_out, lam / tasks.n_tasks * few.n_tasks, None)
     solutions = solve_outputs(best.machine, rows, lam, best.C, params["tol"] if automatic else min(params["tol"], PRECISE))
-    C, loss = np.full(len(BUCKETS), best.C), best.machine.loss
-    if params["C"] == "auto":
-        C = choose_strength(best.machine, best.rows, thetas, held_out, best.C, rng)
-    margins = margins_of_episodes(best.machine, best.rows, thetas, held_out, C)
+    loss = best.machine.loss
+    # the same λ, but tasks may not differ
+    pooled, _ = _fold_models(best._replace(C=STIFF), held_out, lam / tasks.n_tasks * few.n_tasks, None, STIFF_TOLERANCE)
+    one_for_all = solve_outputs(best.machine, rows, lam, STIFF, STIFF_TOLERANCE)
+    both = Thetas(thetas, pooled)
+    share, C = choose_strength(best.machine, best.rows, both, held_out, best.C, params["C"] == "auto", rng)
+    margins = margins_of_episodes(best.machine, best.rows, [both.mixed(part) for part in share], held_out, C)
     slope, offset = learn_logits(loss, best.rows, margins, held_out)
     spread = learn_spread(loss, best.rows, margins, held_out)
-    theta = np.stack([one.theta for one in solutions])
-    head = Head(best.features, theta, best.machine.relevance, C, slope, offset, spread, loss, scale, thetas)
+    theta, whole = (np.stack([one.theta for one in outputs]) for outputs in (solutions, one_for_all))
+    head = Head(
+        best.features, theta, whole, share, best.machine.relevance, C, slope, offset, spread, loss, scale, thetas, pooled
+    )
     return Trained(head, solutions, float(lam), best.path, margins)
 
 
@@ -220,7 +232,8 @@ def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng:
     maps = []
     for kernel in ("linear", "rbf") if params["kernel"] == "auto" else (params["kernel"],):
         some = [
-            learn_kernel(kernel, gamma, params["n_components"], D, rng)
+            learn_kernel(kernel, gamma, params["n_components"], D, rng, by_rank)
+            for by_rank in ((False, True) if kernel == "rbf" else (False,))
             for gamma in (gammas if kernel in ("rbf", "poly") else gammas[:1])
         ]
         maps.append(choose_map(some, D, Y, tasks, fold, C * relevance[0]))
@@ -243,7 +256,7 @@ def _walk(
     for lam in GRID * tasks.n_tasks:
         theta, models = _fold_models(one, held_out, lam, models)
         whole = solve_outputs(machine, rows, lam, C, PATH_TOLERANCE, whole)
-        margins = margins_of_episodes(machine, rows, theta, held_out, np.full(len(BUCKETS), C))
+        margins = margins_of_episodes(machine, rows, [theta] * len(BUCKETS), held_out, np.full(len(BUCKETS), C))
         losses.append(losses_by_task(loss, rows, margins, held_out))
         thetas.append(theta)
         score = float(mean_score(losses[-1], counts, not loss.hinge))
@@ -264,7 +277,7 @@ def _summary(solutions: list[Solution], tasks: Tasks) -> tuple[float, float, int
 
 
 def _fold_models(
-    one: Candidate, held_out: HeldOut, lam: float, before: list[list[Solution]] | None
+    one: Candidate, held_out: HeldOut, lam: float, before: list[list[Solution]] | None, tolerance: float = PATH_TOLERANCE
 ) -> tuple[np.ndarray, list[list[Solution]]]:
     """θ [K, outputs, q] of models blind to each fold of tasks, at the same λ / T, and their solutions."""
     tasks, fold, _ = held_out
@@ -274,7 +287,7 @@ def _fold_models(
         mine = np.repeat(seen, tasks.sizes)
         rows = Rows(one.rows.phi[mine], one.rows.Y[mine], offsets_of(tasks.sizes[seen]))
         start = None if before is None else before[k]
-        models.append(solve_outputs(one.machine, rows, lam / tasks.n_tasks * seen.sum(), one.C, PATH_TOLERANCE, start))
+        models.append(solve_outputs(one.machine, rows, lam / tasks.n_tasks * seen.sum(), one.C, tolerance, start))
     return np.array([[output.theta for output in outputs] for outputs in models]), models
 
 
