@@ -12,7 +12,7 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import task_names
+from upstairs.cli.rows import target_name, task_ids, text_columns
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, check_output, read_table, write_table
@@ -61,7 +61,7 @@ def predict(
         begin(f"Loading {model.name}")
         meta = upstairs.load(model)
         begin(f"Predicting {file.name}")
-        table = read_table(file, _text_columns(meta, task))
+        table = read_table(file, text_columns(meta, task))
         query = _read_query(meta, table, task, file)
         adapted = None if support is None else _adapt(meta, query, task, support)
         answers, counts = _answer(meta, adapted, query, interval)
@@ -84,44 +84,22 @@ def predict(
 command = predict
 
 
-def _text_columns(meta: Any, task: str | None) -> list[str]:
-    """Columns of a CSV file that must be read as text whatever they look like, because they were text in fit."""
-    text = [column.name for column in meta.columns_.columns if column.kind == "category"]
-    if "classes_" in vars(meta) and meta.classes_.dtype.kind in "OU":
-        text.append(meta.names_.target or "")
-    return [*text, task or meta.names_.task or ""]
-
-
 def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Query:
     check_columns(table, meta.columns_.names, path)
     if task is not None:
         check_columns(table, [task], path)
     name = task or meta.names_.task
-    return Query(table.select(meta.columns_.names), _task_ids(meta, table, name, path) if name in table.column_names else None)
-
-
-def _task_ids(meta: Any, table: pa.Table, name: str, path: Path) -> np.ndarray:
-    """The task of each row, as the fit named them: the command line's tasks are text, those of Python may be numbers."""
-    names = task_names(table, name, path)
-    if meta.known_.ids.dtype.kind not in "iu":
-        return np.asarray(names)
-    try:
-        return np.asarray(names.cast(pa.int64()))
-    except pa.ArrowInvalid:
-        odd = next(value for value in names.to_pylist() if not value.lstrip("-").isdecimal())
-        raise UpstairsError(f"The tasks of this model are whole numbers, but {path} names one {odd!r}.") from None
+    return Query(table.select(meta.columns_.names), task_ids(meta, table, name, path) if name in table.column_names else None)
 
 
 def _adapt(meta: Any, query: Query, task: str | None, path: Path) -> Any:
     """The meta-model adapted to the support rows: to many tasks, or to one where neither file names tasks."""
-    table = read_table(path, _text_columns(meta, task))
-    target, name = meta.names_.target, task or meta.names_.task
-    if target is None:
-        raise UpstairsError("This model doesn't know the name of its target column: save it with target_name=....")
+    table = read_table(path, text_columns(meta, task))
+    target, name = target_name(meta), task or meta.names_.task
     check_columns(table, [*meta.columns_.names, target, *([] if query.groups is None else [name])], path)
     X, y = table.select(meta.columns_.names), table[target]
     if query.groups is not None:
-        return meta.adapt_tasks(X, y, groups=_task_ids(meta, table, name, path))
+        return meta.adapt_tasks(X, y, groups=task_ids(meta, table, name, path))
     if name in table.column_names and len(table[name].unique()) > 1:
         raise UpstairsError(
             f"{path} holds rows of several tasks, but the rows to predict have no column {name!r} to tell whose they are."

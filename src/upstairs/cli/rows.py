@@ -1,16 +1,17 @@
-"""The rows of a file as features, target and task, and whether the target asks for numbers or classes."""
+"""The rows of a file as features, target and task, for a fit or for a fitted model; whether to predict numbers or classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
 
-__all__ = ["Rows", "choose_kind", "read_rows", "task_names"]
+__all__ = ["Rows", "choose_kind", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_target"]
 
 MOST_CLASSES = 50
 """Text with more distinct values than this is a classification target only if the user says so."""
@@ -51,22 +52,28 @@ def read_rows(
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
-    missing = pc.is_null(table[target], nan_is_null=True)
-    if n_missing := pc.sum(missing).as_py():
-        if not drop_missing_target:
-            raise UpstairsError(
-                f"{path} has no value of {target!r} in {n_missing:,} of its {n_rows:,} rows. "
-                "Fill them in, or leave those rows out with --drop-missing-target."
-            )
-        table = table.filter(pc.invert(missing))
-    if table.num_rows == 0:
-        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+    table = with_target(table, target, path, drop_missing_target)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
     y = _plain(table[target])
     classify, reason = choose_kind(y, target, classify)
     return Rows(table.select(features), y, task_names(table, task, path), classify, reason, n_rows - table.num_rows)
+
+
+def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
+    """The rows that have a target; unless the others shall be dropped, there may be none."""
+    missing = pc.is_null(table[target], nan_is_null=True)
+    if n_missing := pc.sum(missing).as_py():
+        if not drop_missing_target:
+            raise UpstairsError(
+                f"{path} has no value of {target!r} in {n_missing:,} of its {table.num_rows:,} rows. "
+                "Fill them in, or leave those rows out with --drop-missing-target."
+            )
+        table = table.filter(pc.invert(missing))
+    if table.num_rows == 0:
+        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+    return table
 
 
 def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:
@@ -76,6 +83,33 @@ def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:
             f"{path} has no value of {task!r} in {n_missing:,} of its {table.num_rows:,} rows. Name their tasks, or drop them."
         )
     return _plain(table[task]).cast(pa.string())
+
+
+def text_columns(meta: Any, task: str | None) -> list[str]:
+    """Columns of a CSV file that must be read as text whatever they look like, because they were text in fit."""
+    text = [column.name for column in meta.columns_.columns if column.kind == "category"]
+    if "classes_" in vars(meta) and meta.classes_.dtype.kind in "OU":
+        text.append(meta.names_.target or "")
+    return [*text, task or meta.names_.task or ""]
+
+
+def task_ids(meta: Any, table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """The task of each row, as the fit named them: the command line's tasks are text, those of Python may be numbers."""
+    names = task_names(table, name, path)
+    if meta.known_.ids.dtype.kind not in "iu":
+        return np.asarray(names)
+    try:
+        return np.asarray(names.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        odd = next(value for value in names.to_pylist() if not value.lstrip("-").isdecimal())
+        raise UpstairsError(f"The tasks of this model are whole numbers, but {path} names one {odd!r}.") from None
+
+
+def target_name(meta: Any) -> str:
+    """The target column of a loaded model."""
+    if meta.names_.target is None:
+        raise UpstairsError("This model doesn't know the name of its target column: save it with target_name=....")
+    return meta.names_.target
 
 
 def choose_kind(y: pa.ChunkedArray, target: str, classify: bool | None) -> tuple[bool, str]:
