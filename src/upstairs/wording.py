@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Noun", "after", "listing", "noun_of", "number", "percent", "rows_in_words"]
+__all__ = ["Noun", "after", "article", "listing", "noun_of", "number", "percent", "rows_in_words"]
 
 
 class Noun(NamedTuple):
@@ -42,6 +42,10 @@ def rows_in_words(count: int) -> str:
 
 def after(shots: int) -> str:
     return "without a row" if shots == 0 else f"after {rows_in_words(shots)}"
+
+
+def article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeio" else "a"
 
 
 def listing(names: list[str]) -> str:

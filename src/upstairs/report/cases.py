@@ -11,7 +11,7 @@ from upstairs.report.figures import describe
 from upstairs.report.insight import Importance
 from upstairs.report.section import cell, section, table
 from upstairs.report.subject import Subject
-from upstairs.wording import after, listing, number, rows_in_words
+from upstairs.wording import after, number, rows_in_words
 
 __all__ = ["cases", "choose_tasks", "shots_to_draw"]
 
@@ -38,18 +38,18 @@ def cases(
     lines = [[cell(task), *(cell(errors[s].get(task, float("nan"))) for s in errors)] for task, _ in listed[:MOST_LISTED]]
     left = len(listed) - len(lines)
     note = f"The {MOST_LISTED} with the highest errors; {left:,} others are in the JSON report." if left else ""
-    names, interval = list(map(str, worst)), "" if subject.classes else ", with its 90 % interval"
-    best = [task for task, error in listed[::-1] if error > 0]
-    ratio = f", {number(listed[0][1] / errors[most][best[0]], 2)} times that of {best[0]}, the lowest" if len(best) > 1 else ""
+    interval = "" if subject.classes else ", with its 90 % interval"
+    middle, highest = float(np.median(list(errors[shots].values()))), errors[shots][worst[0]]
+    ratio = f", {number(highest / middle, 2)} times the one in the middle" if middle > 0 else ""
     return section(
         "tasks",
         f"How does it do on single {subject.many}?",
-        f"The highest error is that of {listing(names[:1])}{ratio}." if names else "",
+        f"The highest error {after(shots)} is {number(highest)}, that of {worst[0]}{ratio}.",
         [
-            f"First {len(typical)} {subject.many} in the middle, then the {len(worst)} with the highest errors "
-            f"{after(shots)}. None was seen by the model that predicts it.",
-            f"Dashed is what it says of a {subject.one} that it knows nothing of, blue what it says {after(shots)}{interval}. Full "
-            "dots are the rows that it has seen, empty ones those that it was asked about.",
+            f"Drawn are {len(typical)} {subject.many} in the middle, then the {len(worst)} with the highest errors; none was "
+            "seen by the model that predicts it.",
+            f"Dashed is what it says before it has seen a row, blue what it says {after(shots)}{interval}. Full dots are rows "
+            "that it has seen, empty ones those that it was asked about.",
         ],
         figures,
         [table(
@@ -109,8 +109,7 @@ def _draw(
     return [
         describe(
             display, f"{task} ({kind})",
-            f"{subject.target} along {display.feature}, before and after {rows_in_words(len(y_support))} of it were seen. {told}",
-            told,
+            f"{subject.target} along {display.feature}, before and after {rows_in_words(len(y_support))}. {told}", told,
         )
     ]  # fmt: skip
 

@@ -99,6 +99,6 @@ def _warned(subject: Subject) -> dict[str, Any]:
     lead = "Nothing odd was found in the rows." if not told else told[0]
     rest = [
         f"Looked for were columns that give {subject.one} or {subject.target} away, and too few {subject.many} or rows.",
-        f"No program sees a column that is known only after {subject.target}, or that new {subject.many} will differ from these.",
+        f"No program sees a column that is known only after {subject.target}, or new {subject.many} that differ from these.",
     ]
     return section("warnings", "What to be careful about", lead, [*told[1:], *rest])

@@ -8,13 +8,13 @@ from upstairs.displays import CalibrationDisplay, CoverageDisplay, LearningCurve
 from upstairs.report.figures import describe
 from upstairs.report.section import cell, error_cell, percent_cell, section, table
 from upstairs.report.subject import Subject
-from upstairs.wording import after, listing, number, percent, rows_in_words
+from upstairs.wording import after, article, listing, number, percent, rows_in_words
 
 __all__ = ["calibration", "harm", "overfitting", "unseen", "value_of_rows"]
 
 MEANING = {
-    "root mean squared error": "The error is the root mean squared error: how far predictions are off, in the unit of {target}; "
-    "large misses count for more.",
+    "root mean squared error": "The error is the root mean squared error: how far predictions are off, in the unit of "
+    "{target}; large misses count for more.",
     "mean absolute error": "The error is the mean absolute error: how far a prediction is off on average, in the unit of "
     "{target}.",
     "log loss": "The error is the log loss: 0 where the truth was given all probability, and the more the less it was given.",
@@ -48,7 +48,7 @@ def unseen(subject: Subject) -> dict[str, Any]:
     note = f"Lower is better. {listing(beside)} {'is a baseline' if len(beside) == 1 else 'are baselines'}." if beside else ""
     return section(
         "unseen",
-        f"How good is it on {_article(one)} {one} that it has never seen?",
+        f"How good is it on {article(one)} {one} that it has never seen?",
         _beside_nothing(subject),
         [
             subject.said.get("baselines", ""),
@@ -232,7 +232,3 @@ def _verdict_on_classes(subject: Subject) -> tuple[str, list]:
 def _share_cell(share: float) -> dict[str, Any]:
     there = share == share
     return cell(float(share), percent(share) if there else "–", float(np.clip(share, 0, 1)) if there else None)
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[:1].lower() in "aeio" else "a"
