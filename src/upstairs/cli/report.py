@@ -161,11 +161,8 @@ def _source(model: Path, file: Path, many: str, groups: np.ndarray, known: np.nd
             f"It is the model in {model.name}. {file.name} holds {len(groups):,} rows of {n_tasks:,} other {many}, of which it "
             "knows none: errors are those of this very model."
         ]
-    reason = (
-        f"which knows {n_known:,} of the {n_tasks:,} {many} in {file.name}"
-        if keeps
-        else f"which doesn't say what {many} it knows"
-    )
+    share = f"all {n_tasks:,}" if n_known == n_tasks else f"{n_known:,} of the {n_tasks:,}"
+    reason = f"which knows {share} {many} in {file.name}" if keeps else f"which doesn't say what {many} it knows"
     return [
         f"It is the model in {model.name}, {reason} ({len(groups):,} rows). So that {many} were unseen, models like it were "
         "learned anew without them: errors are those of its like."

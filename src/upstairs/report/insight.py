@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from upstairs.displays import EffectDisplay
 from upstairs.displays.tables import take_rows
@@ -33,7 +34,11 @@ HOLDS = {"number": "numbers", "category": "text", "date": "dates", "time": "time
 
 
 class Importance(NamedTuple):
-    """A column, its part in all that columns do to predictions (0 to 1), and how far it moves one on average."""
+    """A column, its part in all that columns do to predictions (0 to 1), and how far it moves one on average.
+
+    The move is in the unit of the target; as a share where the model is one of log y; and of classes what becomes of a
+    probability of 50 %.
+    """
 
     column: str
     share: float
@@ -72,7 +77,8 @@ def drivers(subject: Subject, model: Any, X: Any, importances: list[Importance])
             "drivers", title, f"No column does: what it says of a {subject.one} comes from its rows' {target} alone."
         )
     scale = model.state_.scale
-    unit = "in logits" if scale is None else "in %" if scale.log else f"in the unit of {target}"
+    what = "a probability of 50 % by" if scale is None else "a prediction by"
+    unit = "" if scale is None or scale.log else f", in the unit of {target}"
     top = strong[: 3 if len(strong) > 3 else 2]
     share = sum(one.share for one in top)
     part = f": {percent(share)} of all that columns do to them" if share < 0.995 else ""
@@ -81,7 +87,7 @@ def drivers(subject: Subject, model: Any, X: Any, importances: list[Importance])
         [cell(one.column), cell(one.share, percent(one.share), one.share), cell(one.move, _move(one.move, scale))]
         for one in importances
     ]
-    heading = [("column", "text"), ("share", "number"), (f"moves a prediction by, {unit}", "number")]
+    heading = [("column", "text"), ("share", "number"), (f"moves {what}{unit}", "number")]
     figures = [
         figure for one in strong[:MOST_EFFECTS] if one.share >= LEAST_EFFECT for figure in _effect(subject, model, X, one)
     ]
@@ -114,7 +120,10 @@ def columns_by_importance(model: Any, X: Any, seed: int = 0) -> list[Importance]
         np.add.at(by_column.T, of_column, output.shared.T)
         moves += np.abs(by_column - by_column.mean(axis=0)).mean(axis=0) / len(outputs)
     total, scale = moves.sum(), model.state_.scale
-    sized = moves if scale is None else np.expm1(moves * scale.sd) if scale.log else moves * scale.sd
+    if scale is None:
+        sized = special.expit(moves) - 0.5
+    else:
+        sized = np.expm1(moves * scale.sd) if scale.log else moves * scale.sd
     order = np.argsort(-moves, kind="stable")
     return [Importance(names[j], float(moves[j] / total) if total > 0 else 0.0, float(sized[j])) for j in order]
 
@@ -146,7 +155,9 @@ def _at(x: Any) -> str:
 
 
 def _move(move: float, scale: Any) -> str:
-    return f"± {percent(move)}" if scale is not None and scale.log else f"± {number(move)}"
+    if scale is None:
+        return f"± {100 * move:.1f} points"
+    return f"± {percent(move)}" if scale.log else f"± {number(move)}"
 
 
 def _learner(model: Any) -> str:

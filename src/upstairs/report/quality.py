@@ -179,8 +179,8 @@ def _beside_nothing(subject: Subject) -> str:
     rows, one, target = subject.columns("summary"), subject.one, subject.target
     ends = dict.fromkeys((0, len(subject.shots) - 1))
     if subject.classes:
-        told = [f"{percent(rows['accuracy'][i])} of the rows {after(subject.shots[i])}" for i in ends]
-        return f"On a new {one} the most probable {target} is the right one in {' and in '.join(told)}."
+        told = [f"{100 * rows['accuracy'][i]:.0f} times in 100 {after(subject.shots[i])}" for i in ends]
+        return f"On a new {one} the most probable {target} is right {' and '.join(told)}."
     relative, error = rows["relative_error"][-1], rows["error"][-1]
     naive = error / (np.sqrt(relative) if subject.found["metric"].startswith("root") else relative)
     told = [f"by {number(rows['error'][i])} {after(subject.shots[i])}" for i in ends]
@@ -226,7 +226,11 @@ def _verdict_on_classes(subject: Subject) -> tuple[str, list]:
     if np.abs(observed - predicted) @ weight <= CLOSE:
         return "They can be taken at their word.", lines
     boldness = -np.sign(predicted - 0.5) * (observed - predicted) @ weight
-    return ("They are too bold: what it calls sure is less so." if boldness > 0 else "They are too timid."), lines
+    return (
+        "They are too bold: what it calls sure is less so."
+        if boldness > 0
+        else "They are too timid: what it calls likely is more so."
+    ), lines
 
 
 def _share_cell(share: float) -> dict[str, Any]:

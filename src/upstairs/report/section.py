@@ -1,5 +1,6 @@
 """What a report is made of: sections of sentences, figures and tables, all of them plain dicts."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,10 @@ def cell(value: Any, text: str | None = None, bar: float | None = None) -> dict[
 def error_cell(error: float | None, se: float | None) -> dict[str, Any]:
     """An error with its standard error."""
     error, se = (float("nan") if value is None else float(value) for value in (error, se))
-    return cell(error, f"{number(error)} ± {number(se, 2)}" if se == se else number(error))
+    if not se > 0:
+        return cell(error)
+    decimals = max(0, 1 - math.floor(math.log10(se)))  # two digits of the standard error are all that an error can claim
+    return cell(error, f"{error:,.{decimals}f} ± {se:,.{decimals}f}")
 
 
 def percent_cell(share: float, se: float) -> dict[str, Any]:
