@@ -40,8 +40,8 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
 
     file = io.StringIO()
     settings = {"svg.hashsalt": "upstairs", "svg.fonttype": "none", "font.family": FONT, "text.color": INK}
-    settings["text.parse_math"] = False  # a user's $ is a dollar
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    literally = {"text.parse_math": False}  # a user's $ is a dollar
+    with matplotlib.rc_context(settings | literally), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the page's fonts have more of them than the one that counts widths
         figure = Figure(figsize=display.size, layout="constrained")
         display.plot(display.make_axes(figure), ink=INK, title=title)

@@ -119,11 +119,7 @@ def columns_by_importance(model: Any, X: Any, seed: int = 0) -> list[Importance]
         by_column = np.zeros((len(some), len(names)))
         np.add.at(by_column.T, of_column, output.shared.T)
         moves += np.abs(by_column - by_column.mean(axis=0)).mean(axis=0) / len(outputs)
-    total, scale = moves.sum(), model.state_.scale
-    if scale is None:
-        sized = special.expit(moves) - 0.5
-    else:
-        sized = np.expm1(moves * scale.sd) if scale.log else moves * scale.sd
+    total, sized = moves.sum(), _in_units(moves, model.state_.scale)
     order = np.argsort(-moves, kind="stable")
     return [Importance(names[j], float(moves[j] / total) if total > 0 else 0.0, float(sized[j])) for j in order]
 
@@ -146,6 +142,12 @@ def _effect(subject: Subject, model: Any, X: Any, importance: Importance) -> lis
             f"highest, {show(display.shared[high])}, at {_at(display.x[high])}.",
         )
     ]
+
+
+def _in_units(moves: np.ndarray, scale: Any) -> np.ndarray:
+    if scale is None:
+        return special.expit(moves) - 0.5
+    return np.expm1(moves * scale.sd) if scale.log else moves * scale.sd
 
 
 def _at(x: Any) -> str:
