@@ -18,7 +18,7 @@ from upstairs.wording import listing, number, percent
 __all__ = ["Importance", "columns_by_importance", "drivers", "learned"]
 
 WORDS = {
-    "auto": "AutoMeta tries several learners on {many} held out and blends them by how many rows of {one} it has seen.",
+    "auto": "AutoMeta tries several learners on {many} held out and blends them by how many rows of a new {one} it has seen.",
     "forest": "A meta random forest grows trees that all {many} share, and learns from a new {one}'s rows how it deviates.",
     "gradient": "Meta-gradient descent trains a network across all {many} from which a few rows lead to a new {one}'s model.",
     "svm": "A meta support vector machine keeps what all {many} share, and lets the model of a new {one} move away from it.",

@@ -65,6 +65,8 @@ class Subject(NamedTuple):
 
 
 def _array(values: list) -> np.ndarray:
+    if all(isinstance(value, int) for value in values):
+        return np.array(values)
     if all(value is None or isinstance(value, int | float) for value in values):
         return np.array(values, float)
     array = np.empty(len(values), object)
