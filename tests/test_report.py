@@ -16,6 +16,7 @@ from upstairs.learners import learner_class
 from upstairs.report.cases import choose_tasks
 from upstairs.report.findings import find
 from upstairs.report.insight import columns_by_importance
+from upstairs.report.quality import calibration
 from upstairs.report.render import render
 from upstairs.report.subject import Subject
 
@@ -71,6 +72,26 @@ def test_importance_is_the_mean_size_of_shared_contributions():
         part = shared[:, [name == importance.column for name in names]].sum(axis=1)
         size = np.abs(part - part.mean()).mean() * one.model.state_.scale.sd
         np.testing.assert_allclose(importance.move, size, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("classify", "observed", "verdict"),
+    [
+        (False, [0.3, 0.5, 0.6, 0.7], "too narrow"),
+        (False, [0.8, 0.95, 1.0, 1.0], "too wide"),
+        (False, [0.5, 0.8, 0.9, 0.95], "taken at their word"),
+        (True, [0.5] * 10, "too bold"),
+        (True, [0.0] * 5 + [1.0] * 5, "too timid"),
+        (True, [0.05 + 0.1 * b for b in range(10)], "taken at their word"),
+    ],
+)
+def test_promises_are_judged(classify, observed, verdict):
+    subject = Subject.of(case(classify).evaluation, "hierarchical-ridge", None)
+    n = len(observed)
+    told = {"learner": ["hierarchical-ridge"] * n, "shots": [5] * n, "observed": observed, "observed_se": [0.01] * n}
+    told |= {"nominal": [0.5, 0.8, 0.9, 0.95]} if not classify else {}
+    told |= {"predicted": [0.05 + 0.1 * b for b in range(10)], "n_rows": [100] * n} if classify else {}
+    assert verdict in calibration(subject._replace(found={**subject.found, "calibration": told}))["lead"]
 
 
 def test_tasks_in_the_middle_and_the_worst():
@@ -241,6 +262,7 @@ def test_a_model_that_knows_none_of_the_tasks_meets_them_as_it_is(files, capsys)
         (["all.parquet", "--target", "sale"], "has no column 'sale'. Did you mean 'sales'?"),
         (["all.parquet", "--folds", "40"], "give at most --folds 18"),
         (["new.parquet", "--folds", "3"], "--folds is for tasks that MODEL knows"),
+        (["new.parquet", "--more-tasks"], "--more-tasks is for tasks that MODEL knows"),
         (["all.parquet", "--shots", "many"], "--shots must be whole numbers"),
         (["gone.parquet"], "doesn't exist"),
     ],

@@ -81,6 +81,8 @@ def report(
         begin(f"Reading {file.name}")
         meta = upstairs.load(model)
         asked = _read(meta, model, file, task, target, order, drop_missing_target)
+    if more_tasks and asked.prefit:
+        raise UpstairsError("--more-tasks is for tasks that MODEL knows; it knows none of these, and learns nothing anew.")
     n_folds = _folds(folds, asked)
     findings = _find(meta, asked, n_folds, numbers, more_tasks, baselines and not asked.prefit, jobs, seed)
     with progress() as begin:

@@ -226,6 +226,8 @@ def _verdict_on_classes(subject: Subject) -> tuple[str, list]:
     if np.abs(observed - predicted) @ weight <= CLOSE:
         return "They can be taken at their word.", lines
     boldness = -np.sign(predicted - 0.5) * (observed - predicted) @ weight
+    if abs(boldness) <= 2 * np.sqrt(np.nansum((weight * se) ** 2)):
+        return "That is no more than chance does with so few rows.", lines
     return (
         "They are too bold: what it calls sure is less so."
         if boldness > 0
