@@ -28,7 +28,7 @@ def needs_chromium() -> None:
 class Browser:
     """One page of a browser; ``requests`` are the addresses that it asked for, ``faults`` what its console complained of."""
 
-    def __init__(self, dark: bool = False):
+    def __init__(self):
         self._to, theirs = (os.pipe(), os.pipe())
         self._folder = tempfile.mkdtemp(prefix="upstairs-browser-")
 
@@ -48,9 +48,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        )
+        self.prefer(dark=False)
 
     def call(self, method: str, **parameters):
         self._number += 1
@@ -69,6 +67,10 @@ class Browser:
             if told.get("id") == self._number:
                 assert "error" not in told, told
                 return told["result"]
+
+    def prefer(self, dark: bool) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
@@ -90,11 +92,6 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         image = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(image))
-
-    def whole_page(self, path: Path, width: int = 1000) -> None:
-        """A picture from top to bottom."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.screenshot(path, width, self.run("document.documentElement.scrollHeight"))
 
     def print(self, path: Path) -> None:
         """The page on A4 paper, as PDF."""

@@ -79,7 +79,7 @@ def test_on_paper_all_is_open(browser, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, axe, scheme):
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.prefer(dark=scheme == "dark")
     browser.run(f"(() => {{ {axe}\n }})()")
     found = browser.run("axe.run().then((found) => [found.violations, found.passes.length])")
     told = [f"{one['impact']}: {one['help']}: {one['nodes'][0]['html'][:200]}" for one in found[0]]
