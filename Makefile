@@ -15,6 +15,7 @@ demo: $(VENV)/.demo ## install, then see a forest meet cities it has never seen 
 	$(BIN)/upstairs demo
 
 test: $(VENV)/.test ## install, then run all tests and print the coverage
+	@tests/install_chromium.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
 
 lint: $(VENV)/.lint ## formatting, style, types, floors of the house, spelling

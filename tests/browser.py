@@ -9,11 +9,20 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["Browser", "find_chromium"]
+import pytest
+
+__all__ = ["Browser", "find_chromium", "needs_chromium"]
 
 
 def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def needs_chromium() -> None:
+    """Skip the test where there is no Chromium; where UPSTAIRS_NO_SKIP is set, as in .ci/run, fail."""
+    if find_chromium() is None:
+        reason = "needs Chromium: apt-get install chromium"
+        (pytest.fail if os.environ.get("UPSTAIRS_NO_SKIP") else pytest.skip)(reason)
 
 
 class Browser:
@@ -73,7 +82,7 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30) -> None:
+    def wait(self, script: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not self.run(script):
             assert time.monotonic() < end, script
@@ -83,6 +92,11 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         image = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(image))
+
+    def print(self, path: Path) -> None:
+        """The page on A4 paper, as PDF."""
+        sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
+        path.write_bytes(base64.b64decode(self.call("Page.printToPDF", **sheet)["data"]))
 
     def __enter__(self) -> "Browser":
         return self
@@ -99,5 +113,7 @@ class Browser:
             self.requests.append(parameters["request"]["url"])
         elif told.get("method") == "Log.entryAdded":
             self.faults.append(parameters["entry"]["text"])
+        elif told.get("method") == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.faults.append(str([argument.get("value") for argument in parameters["args"]]))
         elif told.get("method") == "Runtime.exceptionThrown":
             self.faults.append(parameters["exceptionDetails"]["text"])

@@ -30,7 +30,7 @@ MISTAKES = {
     "unknown ignored column": ((*FIT, "--ignore=prices"), r"no column 'prices'. Did you mean 'price'\?"),
     "nothing left": ((*FIT, "--ignore=price", "--ignore=kind"), r"no columns left to predict 'sales' from"),
     "task is target": ((*FIT, "--task=sales"), r"'sales' is given as task and as target"),
-    "unknown learner": ((*FIT, "--learner=trees"), r"no learner 'trees'; there are forest, "),
+    "unknown learner": ((*FIT, "--learner=trees"), r"no learner 'trees'; there are auto, forest, "),
     "missing folder": (
         (*FIT, "-o", "nowhere/m.upstairs"),
         r"nowhere/m.upstairs can't be written: there is no such file or folder",

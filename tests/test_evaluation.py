@@ -19,8 +19,8 @@ from upstairs.errors import UpstairsError
 from upstairs.evaluation.result import Evaluation
 from upstairs.evaluation.task_curve import gain_of_doubling
 from upstairs.evaluation.value import rows_needed
-from upstairs.evaluation.words import noun_of, number
 from upstairs.tasks import Tasks
+from upstairs.wording import noun_of, number
 
 LEVEL_SD, NOISE_SD, N_TASKS, SIZE = 2.0, 1.0, 300, 24
 STORE = np.repeat(np.arange(N_TASKS), SIZE)

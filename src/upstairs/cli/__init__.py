@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from upstairs import __version__
-from upstairs.cli import demo, evaluate, explain, fit, info, pack, predict, serve
+from upstairs.cli import demo, evaluate, explain, fit, info, pack, predict, report, serve
 from upstairs.cli.screen import complain, note
 from upstairs.errors import UpstairsError, UpstairsWarning
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (fit, predict, explain, evaluate, pack, serve, info, demo):
+for room in (fit, predict, explain, evaluate, report, pack, serve, info, demo):
     paragraphs = re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.getdoc(room.command) or "")
     app.command(help=paragraphs, epilog=room.EXAMPLES)(room.command)
 

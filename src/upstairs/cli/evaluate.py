@@ -33,14 +33,8 @@ def evaluate(
         list[str] | None,
         typer.Option("--learner", help=f"One of {options.learner_names()}; may be repeated.", show_default="forest"),
     ] = None,
-    shots: Annotated[
-        str | None,
-        typer.Option("--shots", metavar="LIST", help="How many rows of a new task to show.", show_default="0,1,2,5,10,20"),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option("--order", metavar="COL", help="Column of times: the rows shown come before those asked about."),
-    ] = None,
+    shots: options.Shots = None,
+    order: options.Order = None,
     folds: Annotated[
         int | None,
         typer.Option("--folds", min=2, help="Into how many parts to cut the tasks, each unseen once.", show_default=str(FOLDS)),
@@ -54,7 +48,7 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Learn from most of the tasks in FILE and meet the others, each once; show the error by rows seen, beside baselines."""
-    numbers = _parse_shots(shots)
+    numbers = options.parse_shots(shots)
     learners = list(dict.fromkeys(learner or ["forest"]))
     for name in learners:
         check_learner(name)
@@ -123,15 +117,3 @@ def _folds(folds: int | None, n_tasks: int) -> int:
     if folds is not None and folds > n_tasks > 2:
         raise UpstairsError(f"--folds asks for {folds} folds of {n_tasks} tasks; give at most --folds {n_tasks}.")
     return folds or min(FOLDS, max(2, n_tasks))
-
-
-def _parse_shots(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        shots = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        shots = [-1]
-    if shots[0] < 0:
-        raise UpstairsError(f"--shots must be whole numbers with commas between them, as 0,1,5,20, but is {text!r}.")
-    return shots

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from upstairs.errors import UpstairsError
 from upstairs.learners import LEARNERS
 
 __all__ = [
@@ -13,18 +14,34 @@ __all__ = [
     "Ignore",
     "Json",
     "Memory",
+    "Order",
     "Rows",
     "Seed",
+    "Shots",
     "Target",
     "TargetOrStore",
     "Task",
     "TaskOrStore",
     "learner_names",
+    "parse_shots",
 ]
 
 
 def learner_names() -> str:
     return ", ".join(LEARNERS)
+
+
+def parse_shots(text: str | None) -> list[int] | None:
+    """What ``--shots`` lists, ascending."""
+    if text is None:
+        return None
+    try:
+        shots = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        shots = [-1]
+    if shots[0] < 0:
+        raise UpstairsError(f"--shots must be whole numbers with commas between them, as 0,1,5,20, but is {text!r}.")
+    return shots
 
 
 Rows = Annotated[
@@ -51,6 +68,14 @@ Classify = Annotated[
 DropMissingTarget = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out the rows that have no target.")]
 Ignore = Annotated[
     list[str] | None, typer.Option("--ignore", metavar="COL", help="Column to leave out; may be repeated.", show_default=False)
+]
+Shots = Annotated[
+    str | None,
+    typer.Option("--shots", metavar="LIST", help="How many rows of a new task to show.", show_default="0,1,2,5,10,20"),
+]
+Order = Annotated[
+    str | None,
+    typer.Option("--order", metavar="COL", help="Column of times: the rows shown come before those asked about."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all that is random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else.")]

@@ -12,7 +12,7 @@ from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
 from upstairs.target_kind import choose_kind
 
-__all__ = ["Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns"]
+__all__ = ["Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_target"]
 
 
 class Rows(NamedTuple):
@@ -50,22 +50,28 @@ def read_rows(
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
-    missing = pc.is_null(table[target], nan_is_null=True)
-    if n_missing := pc.sum(missing).as_py():
-        if not drop_missing_target:
-            raise UpstairsError(
-                f"{path} has no value of {target!r} in {n_missing:,} of its {n_rows:,} rows. "
-                "Fill them in, or leave those rows out with --drop-missing-target."
-            )
-        table = table.filter(pc.invert(missing))
-    if table.num_rows == 0:
-        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+    table = with_target(table, target, path, drop_missing_target)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
     y = _plain(table[target])
     classify, reason = choose_kind(y, target, classify)
     return Rows(table.select(features), y, task_names(table, task, path), classify, reason, n_rows - table.num_rows)
+
+
+def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
+    """The rows that have a target; unless the others shall be dropped, there may be none."""
+    missing = pc.is_null(table[target], nan_is_null=True)
+    if n_missing := pc.sum(missing).as_py():
+        if not drop_missing_target:
+            raise UpstairsError(
+                f"{path} has no value of {target!r} in {n_missing:,} of its {table.num_rows:,} rows. "
+                "Fill them in, or leave those rows out with --drop-missing-target."
+            )
+        table = table.filter(pc.invert(missing))
+    if table.num_rows == 0:
+        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+    return table
 
 
 def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import warnings
 
 from upstairs.displays.style import Display, load_matplotlib
 
@@ -39,7 +40,9 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
 
     file = io.StringIO()
     settings = {"svg.hashsalt": "upstairs", "svg.fonttype": "none", "font.family": FONT, "text.color": INK}
-    with matplotlib.rc_context(settings):
+    literally = {"text.parse_math": False}  # a user's $ is a dollar
+    with matplotlib.rc_context(settings | literally), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the page's fonts have more of them than the one that counts widths
         figure = Figure(figsize=display.size, layout="constrained")
         display.plot(display.make_axes(figure), ink=INK, title=title)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -20,10 +20,10 @@ from upstairs.evaluation.leaks import find_leaks, warn_of
 from upstairs.evaluation.metrics import find_metric
 from upstairs.evaluation.result import Asked, Evaluation
 from upstairs.evaluation.rounds import Question, ask_all
-from upstairs.evaluation.words import noun_of
 from upstairs.frames import row_count, vector_name
 from upstairs.table import read_groups, read_target
 from upstairs.target import check_labels, check_numbers
+from upstairs.wording import noun_of
 
 __all__ = ["evaluate"]
 
@@ -41,6 +41,7 @@ def evaluate(
     baselines: bool | Sequence[str] = True,
     n_jobs: int | None = None,
     random_state: Any = 0,
+    return_estimator: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """How good on tasks never seen, by number of rows seen of them, beside baselines?
@@ -74,6 +75,9 @@ def evaluate(
         Processes that share folds and learners, as in scikit-learn.
     random_state : int, RandomState or None, default=0
         Draws folds, support and query. Baselines use it too; a meta-learner has its own.
+    return_estimator : bool, default=False
+        Keep the meta-learners that were fitted in each fold (not the baselines), so that `Evaluation.unseen_model` and
+        `Evaluation.to_html` needn't fit them again.
     progress : callable, optional
         It is told the name of each of the folds × learners rounds.
 
@@ -123,10 +127,10 @@ def evaluate(
     leaks = find_leaks(X, rows.y, draw, contenders.classes)
     warn_of(leaks, stacklevel=3)
     question = Question(rows, metric, draw, shots)
-    findings = ask_all(question, contenders.metas, folds, n_jobs, progress)
     own = dict(list(contenders.metas.items())[: contenders.n_own])
-    noun = noun_of(vector_name(groups))
-    return Evaluation(findings, Asked(question, own, folds, left_out, leaks, noun, n_jobs, seed))
+    findings, fitted = ask_all(question, contenders.metas, folds, n_jobs, progress, own if return_estimator else ())
+    names = noun_of(vector_name(groups)), vector_name(y) or "y"
+    return Evaluation(findings, Asked(question, own, folds, left_out, leaks, *names, order is not None, n_jobs, seed, fitted))
 
 
 def _seed(random_state: Any) -> int:

@@ -1,14 +1,14 @@
 """`Evaluation`: what `evaluate` found, as tables of the user's kind, sentences, warnings, text, HTML and JSON."""
 
 import html
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from upstairs.errors import UpstairsError
+from upstairs.evaluation.cases import Episode, draw_episode, fit_blind, fit_whole
 from upstairs.evaluation.folds import Fold
 from upstairs.evaluation.losses import Findings
 from upstairs.evaluation.overfitting import overfitting
@@ -17,8 +17,12 @@ from upstairs.evaluation.tables import calibration, scores, summary, task_errors
 from upstairs.evaluation.task_curve import task_curve
 from upstairs.evaluation.transfer import OWN, negative_transfer
 from upstairs.evaluation.value import value_curve
-from upstairs.evaluation.words import Noun, number, sentences, warnings_of
+from upstairs.evaluation.words import sentences, sentences_by_topic, warnings_of
 from upstairs.frames import make_table, table_kind
+from upstairs.json_types import plain_json
+from upstairs.report.findings import find
+from upstairs.report.render import render
+from upstairs.wording import Noun, number
 
 __all__ = ["Asked", "Evaluation"]
 
@@ -36,8 +40,14 @@ class Asked(NamedTuple):
         Numbers of shots that no task can give.
     leaks : list of str
     noun : Noun
+    target : str
+        Name of y.
+    in_time : bool
+        Whether the support is before the query in time.
     n_jobs : int or None
     seed : int
+    fitted : dict of (name, fold) -> fitted meta-learner
+        Those of the user's own that were kept, or that were fitted again since.
     """
 
     question: Question
@@ -46,8 +56,11 @@ class Asked(NamedTuple):
     left_out: list[int]
     leaks: list[str]
     noun: Noun
+    target: str
+    in_time: bool
     n_jobs: int | None
     seed: int
+    fitted: dict[tuple[str, int], Any]
 
 
 class Evaluation:
@@ -78,6 +91,14 @@ class Evaluation:
         What ``error`` is.
     task_noun : str
         What a task is called: the name of the groups column.
+    task_nouns : str
+        Several of them.
+    task_names : list
+        The user's name of each task.
+    target : str
+        The name of y.
+    in_time, prefit : bool
+        Whether the support is before the query in time; whether the meta-learners came fitted.
 
     Examples
     --------
@@ -89,8 +110,11 @@ class Evaluation:
         self._curve: dict[str, list] | None = None
         self.learners, self.metric, self.shots = list(findings.learners), findings.metric.words, findings.shots
         self.own_learners = list(asked.own)
-        self.task_noun = asked.noun.one
+        self.task_noun, self.task_nouns = asked.noun
+        self.task_names, self.target = findings.ids.tolist(), asked.target
         self.n_folds = len(asked.folds)
+        self.in_time = asked.in_time
+        self.prefit = not len(asked.folds[0].learned)
         sizes = np.bincount(asked.question.draw.task)
         self.warnings = warnings_of(findings, asked.noun, sizes, asked.left_out, asked.leaks)
 
@@ -151,7 +175,7 @@ class Evaluation:
             Of the meta-learners that were asked for, not of the baselines. `sentences` speaks of it from now on.
         """
         asked = self._asked
-        if not len(asked.folds[0].learned):
+        if self.prefit:
             raise UpstairsError('task_curve fits on fewer tasks, but these meta-learners came fitted (cv="prefit"). Use folds.')
         n_jobs = asked.n_jobs if n_jobs is None else n_jobs
         self._curve = task_curve(asked.question, asked.own, asked.folds, self._findings, shares, n_jobs, asked.seed)
@@ -160,6 +184,63 @@ class Evaluation:
     def sentences(self) -> list[str]:
         """What was found, in words; after `task_curve`, also what more tasks would bring."""
         return sentences(self._findings, len(self._asked.own), self._asked.noun, self._curve)
+
+    def sentences_by_topic(self, learner: str | None = None) -> dict[str, str]:
+        """What was found of one of the meta-learners asked for, by default the first: a sentence for each topic."""
+        at = self.learners.index(self._own(learner))
+        return sentences_by_topic(self._findings, len(self._asked.own), at, self._asked.noun, self._curve)
+
+    def episode(self, task: Any, shots: int) -> Episode:
+        """The rows that an unseen task showed at this number of shots, and those that were asked about.
+
+        Returns
+        -------
+        episode : Episode
+            ``X_support, y_support, X_query, y_query``, as `TaskPredictionDisplay.from_estimator` takes them.
+        """
+        return draw_episode(self._asked.question, task, shots)
+
+    def unseen_model(self, task: Any, learner: str | None = None) -> Any:
+        """A fitted meta-learner that never saw this task: that of its fold, which is fitted anew unless it was kept.
+
+        Parameters
+        ----------
+        task : the user's name of a task
+        learner : str, optional
+            One of ``own_learners``; by default the first.
+        """
+        asked = self._asked
+        return fit_blind(asked.question, asked.own, asked.folds, asked.fitted, self._own(learner), task)
+
+    def to_html(self, model: Any = None, *, learner: str | None = None, progress: Callable[[str], None] | None = None) -> str:
+        """A report for a person who is not a statistician, as one page of HTML that needs no network (extra ``report``).
+
+        It shows six unseen tasks with the meta-learners of their folds, and these are fitted anew unless ``evaluate`` was asked
+        to ``return_estimator``.
+
+        Parameters
+        ----------
+        model : fitted meta-learner, optional
+            Of which it is told what drives it, and which of its known tasks are odd. By default ``learner`` is fitted once
+            more, on all rows.
+        learner : str, optional
+            One of ``own_learners``, which the report is about; by default the first.
+        progress : callable, optional
+            It is told the name of each step.
+
+        Returns
+        -------
+        html : str
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> Path("report.html").write_text(result.to_html(), encoding="utf-8")  # doctest: +SKIP
+        """
+        asked, learner = self._asked, self._own(learner)
+        if model is None:
+            model = fit_whole(asked.question, asked.own[learner], asked.folds)
+        return render(find(self, model, asked.question.rows.X, learner=learner, progress=progress))
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, sentence and warning as plain JSON types (None for NaN); tables are dicts of equally long lists."""
@@ -186,7 +267,7 @@ class Evaluation:
             "sentences": self.sentences(),
             "warnings": self.warnings,
         }
-        return {name: _plain(value) for name, value in found.items()}
+        return {name: plain_json(value) for name, value in found.items()}
 
     def errors(self, column: str = "error") -> dict[str, list[float]]:
         """A column of `summary`, by learner a value for each number of shots."""
@@ -214,6 +295,11 @@ class Evaluation:
         table = f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
         return f"<table>{table}</table><ul>{said}{odd}</ul>"
 
+    def _own(self, learner: str | None) -> str:
+        if learner is not None and learner not in self.own_learners:
+            raise UpstairsError(f"learner={learner!r} was not asked for; there are {', '.join(self.own_learners)}.")
+        return learner or self.own_learners[0]
+
     def _title(self) -> str:
         many, folds = self._asked.noun.many, f"{self.n_folds} folds" if self.n_folds > 1 else "one split"
         return (
@@ -233,15 +319,3 @@ class Evaluation:
 
     def _table(self, columns: dict[str, list]) -> Any:
         return make_table(columns, table_kind(self._asked.question.rows.X))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

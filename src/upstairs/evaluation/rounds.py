@@ -1,7 +1,7 @@
 """One round: a learner is fitted on a fold's meta-train tasks and asked about its unseen and known ones; and all rounds."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,23 +32,30 @@ def ask_all(
     folds: Sequence[Fold],
     n_jobs: int | None = None,
     begin: Callable[[str], None] | None = None,
-) -> Findings:
-    """Every meta-learner in every fold; ``begin`` is told each round's name."""
+    keep: Collection[str] = (),
+) -> tuple[Findings, dict[tuple[str, int], Any]]:
+    """Every meta-learner in every fold, and those fitted ones that shall be kept, by name and fold.
+
+    ``begin`` is told each round's name.
+    """
     rounds = [(name, f) for f in range(len(folds)) for name in metas]
-    jobs: Iterable = (delayed(_ask)(question, metas[name], folds[f]) for name, f in rounds)
+    jobs: Iterable = (delayed(_ask)(question, metas[name], folds[f], name in keep) for name, f in rounds)
     results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     learners = {name: at for at, name in enumerate(metas)}
     losses: list[TaskLosses] = []
     known: list[KnownLosses] = []
     fit_seconds = np.zeros((len(metas), len(folds)))
     adapt_seconds = np.zeros((len(metas), len(folds), len(question.shots)))
+    kept = {}
     for name, f in rounds:
         if begin is not None:
             begin(f"{name}: fold {f + 1} of {len(folds)}")
-        own, own_known, fit_seconds[learners[name], f], adapt_seconds[learners[name], f] = next(results)
+        own, own_known, fit_seconds[learners[name], f], adapt_seconds[learners[name], f], fitted = next(results)
+        if name in keep:
+            kept[name, f] = fitted
         losses.append(own._replace(learner=own.learner + learners[name], fold=own.fold + f))
         known.append(own_known._replace(learner=own_known.learner + learners[name], fold=own_known.fold + f))
-    return Findings(
+    findings = Findings(
         tuple(metas),
         question.metric,
         question.draw.ids,
@@ -58,9 +65,10 @@ def ask_all(
         fit_seconds,
         adapt_seconds,
     )
+    return findings, kept
 
 
-def _ask(question: Question, meta: Any, fold: Fold) -> tuple[TaskLosses, KnownLosses, float, list[float]]:
+def _ask(question: Question, meta: Any, fold: Fold, keep: bool) -> tuple[TaskLosses, KnownLosses, float, list[float], Any]:
     """One round. Where there is nothing to learn from, the meta-learner is fitted already."""
     rows, metric, draw, shots = question
     start = time.perf_counter()
@@ -75,7 +83,7 @@ def _ask(question: Question, meta: Any, fold: Fold) -> tuple[TaskLosses, KnownLo
     known = KnownLosses(*(np.zeros(0, int),) * 4, np.zeros(0))
     if len(fold.known):
         known = ask_about_known(meta, rows.take(fold.known), metric, draw.task[fold.known])
-    return losses, known, seconds, adapt_seconds
+    return losses, known, seconds, adapt_seconds, meta if keep else None
 
 
 def _naive(rows: Rows, learned: np.ndarray) -> Any:

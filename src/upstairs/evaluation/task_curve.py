@@ -38,7 +38,7 @@ def task_curve(
         n_tasks = round(float(np.mean([len(np.unique(question.draw.task[fold.learned])) for fold in fewer])))
         if n_tasks < 2:
             raise UpstairsError(f"A share of {share:g} leaves a single task to learn from; ask for larger shares.")
-        found = whole if share == 1 else ask_all(question, metas, fewer, n_jobs)
+        found = whole if share == 1 else ask_all(question, metas, fewer, n_jobs)[0]
         for (learner, shots), part in by(found.losses, "learner", "shots"):
             if found.learners[learner] in metas:
                 error, se = mean_error(found.metric, part.loss, part.n_rows, part.task)

@@ -1,7 +1,7 @@
 """What was found, in plain sentences, and what to be careful about."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,55 +12,39 @@ from upstairs.evaluation.tables import miscalibration
 from upstairs.evaluation.task_curve import gain_of_doubling
 from upstairs.evaluation.transfer import OWN, negative_transfer
 from upstairs.evaluation.value import rows_needed, value_curve
+from upstairs.wording import Noun, after, number, percent, rows_in_words
 
-__all__ = ["Noun", "noun_of", "number", "sentences", "warnings_of"]
+__all__ = ["sentences", "sentences_by_topic", "warnings_of"]
 
 FEW_TASKS = 10
 WANTED = 0.9
 
 
-class Noun(NamedTuple):
-    """What a task is to the user."""
-
-    one: str
-    many: str
-
-
-def noun_of(name: str | None) -> Noun:
-    """From the name of the groups column: store_id -> store, stores; city -> city, cities."""
-    words = (name or "task").replace("_", " ").strip()
-    for ending in (" id", " no", " nr", " name", " code"):
-        words = words.removesuffix(ending)
-    words = words or "task"
-    if words.lower().endswith("y") and words[-2:-1].lower() not in "aeiou":
-        return Noun(words, words[:-1] + "ies")
-    return Noun(words, words + ("es" if words.lower().endswith(("s", "x", "ch", "sh")) else "s"))
-
-
-def number(value: float, digits: int = 3) -> str:
-    """So many digits, and no exponent where it can be helped."""
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-
-
 def sentences(findings: Findings, n_own: int, noun: Noun, curve: dict[str, list] | None) -> list[str]:
     """Plain findings about each of the user's own meta-learners; ``curve`` is the task curve, if it was computed."""
+    return [
+        f"{findings.learners[learner]}: {text[0].lower()}{text[1:]}" if n_own > 1 else text
+        for learner in range(n_own)
+        for text in sentences_by_topic(findings, n_own, learner, noun, curve).values()
+    ]
+
+
+def sentences_by_topic(
+    findings: Findings, n_own: int, learner: int, noun: Noun, curve: dict[str, list] | None
+) -> dict[str, str]:
+    """What was found of one meta-learner; a topic of which nothing can be said is left out."""
     parts = {at: part for at, part in by(findings.losses, "learner", "shots")}
-    said = []
-    for learner in range(n_own):
-        name = findings.learners[learner]
-        told = [
-            _beside_baselines(findings, n_own, learner, parts, noun),
-            _unseen_beside_known(findings, learner, parts, noun),
-            _more_tasks(findings, name, curve, noun),
-            _rows_needed(findings, name, noun),
-            _query_beside_support(findings, learner, parts, noun),
-            _calibration(findings, learner, parts, noun),
-            _harm(findings, name, noun),
-        ]
-        said += [f"{name}: {text}" if n_own > 1 else text[0].upper() + text[1:] for text in told if text]
-    return said
+    name = findings.learners[learner]
+    told = {
+        "baselines": _beside_baselines(findings, n_own, learner, parts, noun),
+        "known": _unseen_beside_known(findings, learner, parts, noun),
+        "more_tasks": _more_tasks(findings, name, curve, noun),
+        "rows": _rows_needed(findings, name, noun),
+        "support": _query_beside_support(findings, learner, parts, noun),
+        "calibration": _calibration(findings, learner, parts, noun),
+        "harm": _harm(findings, name, noun),
+    }
+    return {topic: text[0].upper() + text[1:] for topic, text in told.items() if text}
 
 
 def warnings_of(findings: Findings, noun: Noun, sizes: np.ndarray, left_out: Sequence[int], leaks: Sequence[str]) -> list[str]:
@@ -77,7 +61,7 @@ def warnings_of(findings: Findings, noun: Noun, sizes: np.ndarray, left_out: Seq
     for s in findings.shots:
         short = (sizes // 2 < s).mean()
         if short > 0.5:
-            told.append(f"At {s} shots {_percent(short)} of the {noun.many} show fewer rows than that, all that they can give.")
+            told.append(f"At {s} shots {percent(short)} of the {noun.many} show fewer rows than that, all that they can give.")
             break
     if (single := int((sizes < 2).sum())) > n_tasks / 2:
         told.append(f"{single} of {n_tasks} {noun.many} have a single row, from which nothing can be adapted.")
@@ -88,7 +72,7 @@ def _beside_baselines(findings: Findings, n_own: int, learner: int, parts: dict,
     most = findings.shots[-1]
     own = parts[learner, most]
     error, se = mean_error(findings.metric, own.loss, own.n_rows, own.task)
-    text = f"{_after(most)} the {findings.metric.words} on unseen {noun.many} is {number(error)}" + (
+    text = f"{after(most)} the {findings.metric.words} on unseen {noun.many} is {number(error)}" + (
         f" (± {number(se, 2)})" if np.isfinite(se) else ""
     )
     others = {b: _error(findings, parts[b, most]) for b in range(n_own, len(findings.learners))}
@@ -101,7 +85,7 @@ def _beside_baselines(findings: Findings, n_own: int, learner: int, parts: dict,
         return f"{text}, which can't be told from that of the best baseline, {name} ({number(others[best])})."
     side = "higher" if change > 0 else "lower"
     return (
-        f"{text}, {_percent(abs(change))} {side} than that of the best baseline, {name}, and lower on {_percent(wins)} of the "
+        f"{text}, {percent(abs(change))} {side} than that of the best baseline, {name}, and lower on {percent(wins)} of the "
         f"{noun.many}."
     )
 
@@ -117,7 +101,7 @@ def _unseen_beside_known(findings: Findings, learner: int, parts: dict, noun: No
         now, _ = mean_error(findings.metric, held.held_loss, held.n_held, held.task)
         if not before > 0:
             return ""
-        told.append(f"{_compared(now / before)} known ones {_after(shots)}")
+        told.append(f"{_compared(now / before)} known ones {after(shots)}")
     return f"unseen {noun.many} are predicted {', and '.join(told)}."
 
 
@@ -129,7 +113,7 @@ def _more_tasks(findings: Findings, name: str, curve: dict[str, list] | None, no
     for shots in dict.fromkeys((findings.shots[0], findings.shots[-1])):
         points = [(n, error) for learner, s, n, error in rows if learner == name and s == shots]
         gain = gain_of_doubling(*zip(*points, strict=True))
-        told.append(f"{f'about {_percent(gain)}' if gain >= 0.005 else 'next to nothing'} {_after(shots)}")
+        told.append(f"{f'about {percent(gain)}' if gain >= 0.005 else 'next to nothing'} {after(shots)}")
     return f"twice as many {noun.many} would bring {' and '.join(told)}."
 
 
@@ -141,11 +125,11 @@ def _rows_needed(findings: Findings, name: str, noun: Noun) -> str:
         return ""
     needed = rows_needed(shots, share, WANTED)
     if needed is None:
-        return f"rows of a new {noun.one} bring nothing: the error {_after(shots[-1])} is no lower than {_after(shots[0])}."
+        return f"rows of a new {noun.one} bring nothing: the error {after(shots[-1])} is no lower than {after(shots[0])}."
     if needed == shots[-1]:
-        return f"a new {noun.one} needs all of {_rows(needed)} to reach 90 % of what they give."
-    over = "" if shots[0] == 0 else f" over {_rows(shots[0])}"
-    return f"a new {noun.one} needs {_rows(needed)} to reach 90 % of what {_rows(shots[-1])} give{over}."
+        return f"a new {noun.one} needs all of {rows_in_words(needed)} to reach 90 % of what they give."
+    over = "" if shots[0] == 0 else f" over {rows_in_words(shots[0])}"
+    return f"a new {noun.one} needs {rows_in_words(needed)} to reach 90 % of what {rows_in_words(shots[-1])} give{over}."
 
 
 def _query_beside_support(findings: Findings, learner: int, parts: dict, noun: Noun) -> str:
@@ -160,8 +144,8 @@ def _query_beside_support(findings: Findings, learner: int, parts: dict, noun: N
     change = support / query - 1
     side = "lower" if change < 0 else "higher"
     return (
-        f"on the {_rows(shots)} that it was adapted to, the error is {_percent(abs(change))} {side} than on others of the same "
-        f"{noun.one}."
+        f"on the {rows_in_words(shots)} that it was adapted to, the error is {percent(abs(change))} {side} than on others of "
+        f"the same {noun.one}."
     )
 
 
@@ -169,13 +153,13 @@ def _calibration(findings: Findings, learner: int, parts: dict, noun: Noun) -> s
     most = findings.shots[-1]
     if findings.metric.classes:
         gap = miscalibration(parts[learner, most])
-        return f"{_after(most)} predicted probabilities lie {100 * gap:.1f} points from what happens, on average."
+        return f"{after(most)} predicted probabilities lie {100 * gap:.1f} points from what happens, on average."
     inside = COVERAGES.tolist().index(0.9)
     told = []
     for shots in dict.fromkeys((findings.shots[0], findings.shots[-1])):
         part = parts[learner, shots]
         mean, se = mean_over_tasks(part.covered[:, inside], part.n_rows, part.task)
-        told.append(f"{_percent(float(mean))} (± {100 * float(se):.1f}) {_after(shots)}")
+        told.append(f"{percent(float(mean))} (± {100 * float(se):.1f}) {after(shots)}")
     return f"of the values of unseen {noun.many}, 90 % intervals hold {' and '.join(told)}."
 
 
@@ -187,8 +171,8 @@ def _harm(findings: Findings, name: str, noun: Noun) -> str:
     if not table["n_tasks"][at]:
         return ""
     return (
-        f"for {_percent(table['share'][at])} of the unseen {noun.many} a model of their own {_rows(table['shots'][at])} alone "
-        "would have been better."
+        f"for {percent(table['share'][at])} of the unseen {noun.many} a model of their own "
+        f"{rows_in_words(table['shots'][at])} alone would have been better."
     )
 
 
@@ -197,7 +181,7 @@ def _compared(ratio: float) -> str:
         return "as well as"
     if ratio >= 2:
         return f"{ratio:.1f} times as badly as"
-    return f"{_percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'} than"
+    return f"{percent(abs(ratio - 1))} {'worse' if ratio > 1 else 'better'} than"
 
 
 def _duel(difference: np.ndarray, n_rows: np.ndarray, task: np.ndarray) -> tuple[bool, float]:
@@ -216,15 +200,3 @@ def _duel(difference: np.ndarray, n_rows: np.ndarray, task: np.ndarray) -> tuple
 
 def _error(findings: Findings, part: TaskLosses) -> float:
     return mean_error(findings.metric, part.loss, part.n_rows, part.task)[0]
-
-
-def _rows(count: int) -> str:
-    return {0: "no row", 1: "1 row"}.get(count, f"{count} rows")
-
-
-def _after(shots: int) -> str:
-    return "without a row" if shots == 0 else f"after {_rows(shots)}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
