@@ -78,7 +78,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
 
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
-    predictions = [
+    predictions: list[Any] = [
         learner_of(name).predict(member, part, query) for (name, member), part in zip(state.members, adapted.parts, strict=True)
     ]
     shots = np.repeat(adapted.shots, query.sizes)
@@ -155,4 +155,4 @@ def _sum(explanations: list[Explanation], weight: np.ndarray) -> Explanation:
     parts = [
         sum(w * part for w, part in zip(weight, column, strict=True)) for column in list(zip(*explanations, strict=True))[:-1]
     ]
-    return Explanation(*parts, exact=all(one.exact for one in explanations))
+    return Explanation(*parts, all(one.exact for one in explanations))

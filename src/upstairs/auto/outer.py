@@ -109,7 +109,8 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         tuple(fitted[m].member for m in keep), weight[:, keep], 0,
     )  # fmt: skip
     kept = [bucket._replace(predictions=[bucket.predictions[m] for m in keep]) for bucket in held]
-    state, blends = (_combine_classes if n_classes else _combine_numbers)(state, kept)
+    combine: Callable = _combine_classes if n_classes else _combine_numbers
+    state, blends = combine(state, kept)
     return state, Info(
         tasks.n_tasks,
         len(tasks.y),

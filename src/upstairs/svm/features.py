@@ -165,6 +165,8 @@ def _learn_ranks(Z: np.ndarray) -> Ranks:
 
 
 def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
+    if not len(Z):  # which scikit-learn's transformers, and a user's, may refuse
+        return _apply(kernel_map, np.zeros((1, Z.shape[1]), np.float32))[:0]
     if kernel_map.kernel == "rbf":
         landmarks, normalization = kernel_map.parts
         distance2 = (Z**2).sum(axis=1)[:, None] - 2 * Z @ landmarks.T + (landmarks**2).sum(axis=1)
