@@ -155,4 +155,4 @@ def _sum(explanations: list[Explanation], weight: np.ndarray) -> Explanation:
     parts = [
         sum(w * part for w, part in zip(weight, column, strict=True)) for column in list(zip(*explanations, strict=True))[:-1]
     ]
-    return Explanation(*parts, all(one.exact for one in explanations))
+    return Explanation._make([*parts, all(one.exact for one in explanations)])
