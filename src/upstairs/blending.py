@@ -26,17 +26,19 @@ SHARE = 0.25
 N_MIXTURES, N_EM_STEPS = 50, 50
 
 
-def blend_weights(means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Weights [H] of H means [n] of y [n]; ``task`` [n] names each row's task."""
+def blend_weights(
+    means: list[np.ndarray], y: np.ndarray, task: np.ndarray, rng: np.random.Generator, share: float = SHARE
+) -> np.ndarray:
+    """Weights [H] of H means [n] of y [n]; ``task`` [n] names each row's task, of which a bootstrap draws ``share``."""
     error = np.column_stack(means) - y[:, None]
-    counts, codes = _bootstraps(task, rng, N_BOOTSTRAPS)
+    counts, codes = _bootstraps(task, rng, N_BOOTSTRAPS, share)
     gram = np.array([np.bincount(codes, a * b) for a, b in itertools.product(error.T, repeat=2)])
     return _best_on_simplex((counts @ gram.T).reshape(-1, len(means), len(means))).mean(axis=0)
 
 
 def mixture_weights(probabilities: np.ndarray, task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Weights [H] of H models by the probabilities [n, H] that each gave to the right class."""
-    counts, codes = _bootstraps(task, rng, N_MIXTURES)
+    counts, codes = _bootstraps(task, rng, N_MIXTURES, SHARE)
     weights = np.full((len(counts), probabilities.shape[1]), 1 / probabilities.shape[1])
     total = (counts @ np.bincount(codes))[:, None]
     row_counts = counts[:, codes]
@@ -72,11 +74,11 @@ def blend_numbers(
     return numbers[main]._replace(mean=mean)
 
 
-def _bootstraps(task: np.ndarray, rng: np.random.Generator, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
+def _bootstraps(task: np.ndarray, rng: np.random.Generator, n_draws: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     """How often each task was drawn, float64 [bootstraps, T], and the code [n] of each row's task."""
     _, codes = np.unique(task, return_inverse=True)
     n_tasks = codes.max() + 1
-    counts = rng.multinomial(max(2, int(SHARE * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=n_draws)
+    counts = rng.multinomial(max(2, int(share * n_tasks)), np.full(n_tasks, 1 / n_tasks), size=n_draws)
     return counts.astype(float), codes
 
 

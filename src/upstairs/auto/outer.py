@@ -202,7 +202,7 @@ def _weight_by_bucket(weigh: Callable, held: list[Held], n_members: int, rng: np
 
 
 def _number_weights(predictions: list[Prediction], held: Held, rng: np.random.Generator) -> np.ndarray:
-    return blend_weights([prediction.mean for prediction in predictions], held.y, held.task, rng)
+    return blend_weights([prediction.mean for prediction in predictions], held.y, held.task, rng, share=1.0)
 
 
 def _class_weights(predictions: list[ClassPrediction], held: Held, rng: np.random.Generator) -> np.ndarray:
