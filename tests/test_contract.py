@@ -261,9 +261,9 @@ def test_every_learner_is_asked_how_tasks_compare(name, kind):
     model = meta.adapt(numbers(rows[::-1]), target[rows[::-1]])
     assert model.novelty_ == pytest.approx(p[8], abs=100 * PRECISION.get(name, 1e-9))
     nearest = meta.nearest_tasks(model, 3)
-    assert nearest.column_names == ["task", "distance", "alike", "different"]
+    assert list(nearest) == ["task", "distance", "alike", "different"]
     assert (np.diff(nearest["distance"]) >= 0).all()
-    assert meta.task_map().num_rows == N_TASKS
+    assert len(meta.task_map()["task"]) == N_TASKS
     suggested = meta.suggest_rows(numbers(slice(100, 120)), model, 4)
     assert len(set(suggested.tolist())) == 4
     assert set(suggested.tolist()) <= set(range(20))

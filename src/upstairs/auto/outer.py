@@ -6,7 +6,7 @@ that never saw the task; weights by number of shots; those without weight droppe
 
 import time
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,13 +144,21 @@ def _fit_in_processes(jobs: list[tuple], deadline: float, n_jobs: int) -> list[F
     """So many at a time; whoever isn't ready by the deadline is stopped."""
     threads = str(max(1, cpu_count() // n_jobs))
     pool = ProcessPoolExecutor(n_jobs, env={"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads})
+    waiting, done = list(jobs), {}
+    running: dict[Future, str] = {}
     try:
-        running = [pool.submit(_fit, *job) for job in jobs]
-        wait(running, None if np.isinf(deadline) else max(0.0, deadline - time.perf_counter()))
-        late = "{} is left out: it wasn't ready within the time budget."
-        return [one.result() if one.done() else late.format(name) for one, (name, *_) in zip(running, jobs, strict=True)]
+        while waiting or running:
+            while waiting and len(running) < n_jobs:
+                job = waiting.pop(0)
+                running[pool.submit(_fit, *job)] = job[0]
+            left = None if np.isinf(deadline) else max(0.0, deadline - time.perf_counter())
+            ready, _ = wait(running, left, FIRST_COMPLETED)
+            if not ready:
+                break
+            done |= {running.pop(one): one.result() for one in ready}
     finally:
         pool.shutdown(kill_workers=True)
+    return [done.get(name, f"{name} is left out: it wasn't ready within the time budget.") for name, *_ in jobs]
 
 
 def _fit(name: str, tasks: Tasks, n_classes: int, seed: int) -> Fitted | str:
