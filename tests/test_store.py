@@ -12,8 +12,9 @@ import pytest
 from sklearn.base import clone
 
 from every_learner import CLASSIFIERS, REGRESSORS
-from upstairs import TaskStore, UpstairsError, contract, open_store, pack, tasks
+from upstairs import UpstairsError, contract, open_store, pack, tasks
 from upstairs.baselines.shrunk_mean import ShrunkMeanRegressor
+from upstairs.store import TaskStore
 from upstairs.tasks import Tasks, few_rows, offsets_of
 
 

@@ -15,7 +15,8 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
     from distributed import as_completed
 
     with _client(n_jobs, address) as client:
-        shared = client.scatter(function, broadcast=True, hash=False)
+        # a task, not scattered data, which would be lost with the worker that holds it
+        shared = client.submit(_itself, function, pure=False)
         waiting = iter(shards)
         most = AT_ONCE * max(n_jobs, sum(client.nthreads().values()))
         running: dict[Any, Any] = {}
@@ -35,6 +36,10 @@ def _submit(client: Any, ended: Any, running: dict, shared: Any, shard: Any) -> 
     future = client.submit(_call, shared, shard, pure=False)
     running[future.key] = shard
     ended.add(future)
+
+
+def _itself(function: Callable) -> Callable:
+    return function
 
 
 def _call(function: Callable, shard: Any) -> Any:

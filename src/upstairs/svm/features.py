@@ -168,9 +168,10 @@ def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
     if not len(Z):  # which scikit-learn's transformers, and a user's, may refuse
         return _apply(kernel_map, np.zeros((1, Z.shape[1]), np.float32))[:0]
     if kernel_map.kernel == "rbf":
-        landmarks, normalization = kernel_map.parts
+        # in float64: a batch of another size adds up in another order, and the normalization magnifies what differs
+        Z, landmarks, normalization = (part.astype(np.float64) for part in (Z, *kernel_map.parts))
         distance2 = (Z**2).sum(axis=1)[:, None] - 2 * Z @ landmarks.T + (landmarks**2).sum(axis=1)
-        return np.exp(-np.float32(kernel_map.gamma) * np.maximum(distance2, 0)) @ normalization.T
+        return (np.exp(-kernel_map.gamma * np.maximum(distance2, 0)) @ normalization.T).astype(np.float32)
     if kernel_map.kernel == "poly":
         index, sign, n_components = kernel_map.parts
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
