@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench-battery clean
+.PHONY: help demo test test-exhaustive lint format bench-battery clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,9 +14,12 @@ help: ## list the targets
 demo: $(VENV)/.demo ## install, then see a forest meet cities it has never seen (a minute)
 	$(BIN)/upstairs demo
 
-test: $(VENV)/.test ## install, then run all tests and print the coverage
+test: $(VENV)/.test ## install, then run the tests and print the coverage
 	@tests/install_chromium.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not exhaustive" --cov --cov-report=term
+
+test-exhaustive: $(VENV)/.test ## those that take minutes: twenty rounds of kills, a cluster in a network of its own
+	$(BIN)/python -m pytest -m exhaustive
 
 lint: $(VENV)/.lint ## formatting, style, types, floors of the house, spelling
 	$(BIN)/ruff format --check .

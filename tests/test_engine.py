@@ -89,7 +89,7 @@ assert len(list(notes.iterdir())) > 12
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ray_in_a_network_of_its_own(tmp_path):
     pytest.importorskip("ray")
     alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]

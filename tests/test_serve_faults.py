@@ -102,7 +102,7 @@ def test_killed_in_the_middle_of_appends(models, tmp_path):
     assert sum(done.values()) >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_twenty_times(models, tmp_path):
     done = kill_rounds(models, tmp_path, 20, 1, np.random.default_rng(1))
     assert sum(done.values()) >= 40
