@@ -29,17 +29,14 @@ class Browser:
     """One page of a browser; ``requests`` are the addresses that it asked for, ``faults`` what its console complained of."""
 
     def __init__(self):
-        self._to, theirs = (os.pipe(), os.pipe())
         self._folder = tempfile.mkdtemp(prefix="upstairs-browser-")
 
-        def as_three_and_four() -> None:  # the pipe that Chromium reads is its file 3, the one that it writes 4
-            os.dup2(theirs_in, 30), os.dup2(theirs_out, 31)
-            os.dup2(30, 3), os.dup2(31, 4)
-
-        (theirs_in, self._write), (self._read, theirs_out) = self._to, theirs
+        (theirs_in, self._write), (self._read, theirs_out) = os.pipe(), os.pipe()
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={self._folder}"]
+        # the pipe that Chromium reads is its file 3, the one that it writes 4; a shell lays them: JAX forbids to fork
+        shell = ["bash", "-c", f'exec "$@" 8<&{theirs_in} 9>&{theirs_out} 3<&8 4>&9', "bash"]
         self._process = subprocess.Popen(
-            [find_chromium(), *options], preexec_fn=as_three_and_four, close_fds=False, stderr=subprocess.DEVNULL
+            [*shell, find_chromium(), *options], pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL
         )
         os.close(theirs_in), os.close(theirs_out)
         self._buffer, self._number, self._session = b"", 0, None
