@@ -144,8 +144,9 @@ def _fit_in_processes(jobs: list[tuple], deadline: float, n_jobs: int) -> list[F
     """So many at a time; whoever isn't ready by the deadline is stopped."""
     threads = str(max(1, cpu_count() // n_jobs))
     pool = ProcessPoolExecutor(n_jobs, env={"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads})
-    waiting, done = list(jobs), {}
+    waiting = list(jobs)
     running: dict[Future, str] = {}
+    done: dict[str, Fitted | str] = {}
     try:
         while waiting or running:
             while waiting and len(running) < n_jobs:
