@@ -18,7 +18,7 @@ test: $(VENV)/.test ## install, then run the tests and print the coverage
 	@tests/install_chromium.sh
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not exhaustive" --cov --cov-report=term
 
-test-exhaustive: $(VENV)/.test ## those that take minutes: twenty rounds of kills, a cluster in a network of its own
+test-exhaustive: $(VENV)/.test ## those that take minutes: twenty rounds of kills, all of scikit-learn's checks
 	$(BIN)/python -m pytest -m exhaustive
 
 lint: $(VENV)/.lint ## formatting, style, types, floors of the house, spelling

@@ -14,11 +14,12 @@ import pytest
 
 import upstairs
 from dummy_learner import DummyClassifier, DummyRegressor, plain_pairs, rows, same
+from every_learner import SMALL_DESCENT, SMALL_FOREST
 from shop import sales
 from upstairs import UpstairsError, flatten, learners, persistence
 
 DATA = Path(__file__).parent / "data"
-FEWER = {"auto": {"learners": ("svm", "hierarchical-ridge")}}
+FEWER = {"auto": {"learners": ("svm", "hierarchical-ridge")}, "forest": SMALL_FOREST, "gradient": SMALL_DESCENT}
 """Parameters that make a fit quicker."""
 REAL = [name for name, (module, *_) in learners.LEARNERS.items() if module.startswith("upstairs.")]
 
