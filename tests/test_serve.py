@@ -13,6 +13,7 @@ from served import bearer, inside
 from shop import sales
 from upstairs.client import Client
 from upstairs.errors import UpstairsError
+from upstairs.serve.predicting import novelty_of
 
 TASK = "/v1/models/stores/tasks/store%20117"
 
@@ -102,6 +103,16 @@ def test_an_explanation_adds_up(web, task):
     parts = np.array(e["level"]) + e["scale"] + np.sum(list(e["slopes"].values()), axis=0) + e["local"]
     assert e["exact"]
     np.testing.assert_allclose(own, parts, atol=1e-6)
+
+
+def test_novelty_is_told_where_it_is_asked_for_and_can_be(web, stores, task):
+    X, y = task
+    body = {"support": records(X[:4], y[:4]), "query": records(X[4:])}
+    assert "novelty" not in web.post("/v1/models/stores/predict", json=body).json()
+    answer = web.post("/v1/models/stores/predict", json={**body, "novelty": True}).json()
+    assert answer["novelty"] == pytest.approx(stores.adapt(X[:4], y[:4]).novelty_)
+    alone = type(stores)(random_state=0).fit(X, y)  # one task only, beside which nothing is novel
+    assert novelty_of(alone.adapt(X[:4], y[:4])) is None
 
 
 def test_missing_values_and_columns_that_are_too_many(web, stores):

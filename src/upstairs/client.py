@@ -104,7 +104,10 @@ class RemoteModel:
         """Its version, target, columns, classes and more."""
         return self.client.ask("GET", self._path).json()
 
-    def predict(self, X: Any, support: tuple[Any, Any] | None = None, coverage: float = 0.9, explain: bool = False) -> dict:
+    def predict(
+        self, X: Any, support: tuple[Any, Any] | None = None, coverage: float = 0.9, explain: bool = False,
+        novelty: bool = False,
+    ) -> dict:  # fmt: skip
         """Predict rows of one task.
 
         Parameters
@@ -113,7 +116,7 @@ class RemoteModel:
         support : (table of s rows, array-like [s]), optional
             Rows of the task whose target is known; without them the prediction is zero-shot.
         coverage : float in (0, 1), default=0.9
-        explain : bool, default=False
+        explain, novelty : bool, default=False
 
         Returns
         -------
@@ -121,7 +124,7 @@ class RemoteModel:
             ``prediction`` and, for numbers, ``std``, ``lower`` and ``upper`` as arrays [n]; for classes ``probability``, an
             array [n] for each class; ``novelty``, ``shots``, ``warnings`` and more as the server sends them.
         """
-        body = {"query": _columns(X), "coverage": coverage, "explain": explain}
+        body = {"query": _columns(X), "coverage": coverage, "explain": explain, "novelty": novelty}
         if support is not None:
             body["support"] = _labelled(*support, self.describe()["target"])
         return _arrays(self.client.ask("POST", f"{self._path}/predict", json=body).json())
@@ -186,9 +189,9 @@ class RemoteTask:
         body, key = {"rows": _labelled(X, y, self._target)}, str(uuid.uuid4())
         return self.model.client.ask("POST", f"{self._path}/rows", json=body, headers={"Idempotency-Key": key}).json()["rows"]
 
-    def predict(self, X: Any, coverage: float = 0.9, explain: bool = False) -> dict:
+    def predict(self, X: Any, coverage: float = 0.9, explain: bool = False, novelty: bool = False) -> dict:
         """Predict rows of the task; answers as in `RemoteModel.predict`."""
-        body = {"query": _columns(X), "coverage": coverage, "explain": explain}
+        body = {"query": _columns(X), "coverage": coverage, "explain": explain, "novelty": novelty}
         return _arrays(self.model.client.ask("POST", f"{self._path}/predict", json=body).json())
 
     def describe(self) -> dict:

@@ -28,26 +28,26 @@ Query = Annotated[
 ]
 
 
-class PredictRequest(Struct, forbid_unknown_fields=True):
-    """Rows to predict, and rows of the same task whose target is known."""
+class TaskPredictRequest(Struct, forbid_unknown_fields=True):
+    """Rows of a remembered task to predict."""
 
     query: Query
+    coverage: Coverage = 0.9
+    explain: Annotated[bool, Meta(description="Also say what each prediction is made of.")] = False
+    novelty: Annotated[bool, Meta(description="Also say how like the tasks of the fit this one is; many times the work.")] = (
+        False
+    )
+
+
+class PredictRequest(TaskPredictRequest, forbid_unknown_fields=True):
+    """Rows to predict, and rows of the same task whose target is known."""
+
     support: Annotated[
         Rows | None, Meta(description="Labelled rows of the task, with the target among their columns; none is zero-shot.")
     ] = None
     task: Annotated[
         str | int | None, Meta(description="A task known from the fit; it counts only where there are no support rows.")
     ] = None
-    coverage: Coverage = 0.9
-    explain: Annotated[bool, Meta(description="Also say what each prediction is made of.")] = False
-
-
-class TaskPredictRequest(Struct, forbid_unknown_fields=True):
-    """Rows of a remembered task to predict."""
-
-    query: Query
-    coverage: Coverage = 0.9
-    explain: bool = False
 
 
 class AppendRequest(Struct, forbid_unknown_fields=True):
@@ -90,7 +90,9 @@ class Prediction(Struct, omit_defaults=True):
     probability: Annotated[dict[str, list[float]] | None, Meta(description="Classes only: by class.")] = None
     novelty: Annotated[
         float | None,
-        Meta(description="p-value of 'this task is like those of the fit'; small is novel. Absent without support."),
+        Meta(
+            description="p-value of 'this task is like those of the fit'; small is novel. Absent without support, and unasked."
+        ),
     ] = None
     explanation: Annotated[
         dict[str, Explanation] | None, Meta(description="Of the target; for classes, of each class (of two, of the second).")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from upstairs.errors import UpstairsError
 from upstairs.frames import Lists
 from upstairs.prediction import Explanation
 from upstairs.serve import messages
@@ -15,7 +16,12 @@ __all__ = ["label_names", "next_row", "novelty_of", "predict"]
 
 
 def predict(
-    service: Service, model: Model, adapted: Any | None, query: Table, coverage: float, explain: bool, known: int | None = None
+    service: Service,
+    model: Model,
+    adapted: Any | None,
+    query: Table,
+    request: messages.TaskPredictRequest,
+    known: int | None = None,
 ) -> messages.Prediction:
     """Predict the query with an adapted model, or, where that is None, as a known task, or from the columns alone.
 
@@ -25,11 +31,11 @@ def predict(
     warnings = list(query.warnings)
     with told_of("query"):
         groups = None if known is None else model.meta.known_.ids[np.full(query.n_rows, known)]
-        answers = asked.predict_all(query.X, coverage=coverage, groups=groups)
-        explanation = asked.explain(query.X) if explain and known is None else None
-    if explain and known is not None:
+        answers = asked.predict_all(query.X, coverage=request.coverage, groups=groups)
+        explanation = asked.explain(query.X) if request.explain and known is None else None
+    if request.explain and known is not None:
         warnings.append("Tasks known from the fit aren't explained; send support rows, and their predictions are.")
-    shots, novelty = _shots(model, adapted, known), novelty_of(adapted)
+    shots, novelty = _shots(model, adapted, known), novelty_of(adapted) if request.novelty else None
     service.metrics.prediction(model.name, shots, query.n_rows, novelty)
     message = messages.Prediction(
         model=messages.ModelVersion(model.name, model.version),
@@ -44,14 +50,16 @@ def predict(
         message.probability = dict(zip(label_names(model), answers["probability"].T.tolist(), strict=True))
     else:
         message.std, message.lower, message.upper = (answers[name].tolist() for name in ("std", "lower", "upper"))
-        message.coverage = coverage
+        message.coverage = request.coverage
     return message
 
 
 def novelty_of(adapted: Any | None) -> float | None:
-    """The p-value of "this task is like those of the fit", of learners that tell."""
-    novelty = getattr(adapted, "novelty_", None)
-    return None if novelty is None else float(novelty)
+    """The p-value of "this task is like those of the fit"; None without support, or of a model that can't tell."""
+    try:
+        return None if adapted is None else adapted.novelty_
+    except UpstairsError:
+        return None
 
 
 def next_row(model: Model, adapted: Any, X: Lists) -> float | None:

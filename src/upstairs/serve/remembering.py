@@ -42,7 +42,7 @@ def predict_task(service: Service, call: Call) -> messages.Prediction:
     query = read_rows(model, by_column(request.query, "query", service.limits), "query", labelled=False)
     task = service.memory.find(model.name, name)
     adapted = None if task is None else _adapted(service, model, name, task)
-    return predict(service, model, adapted, query, request.coverage, request.explain, model.known.get(name))
+    return predict(service, model, adapted, query, request, model.known.get(name))
 
 
 def describe(service: Service, call: Call) -> messages.TaskDescription:

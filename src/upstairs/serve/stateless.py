@@ -20,12 +20,12 @@ def predict_rows(service: Service, call: Call) -> messages.Prediction | Reply:
     query = read_rows(model, by_column(request.query, "query", service.limits), "query", labelled=False)
     if request.support is None or not request.support:
         known = model.known.get(str(request.task))
-        return predict(service, model, None, query, request.coverage, request.explain, known)
+        return predict(service, model, None, query, request, known)
     support = read_rows(model, by_column(request.support, "support", service.limits), "support", labelled=True)
     with told_of("support"):
         adapted = model.meta.adapt(support.X, support.y)
     query.warnings.extend(support.warnings)
-    return predict(service, model, adapted, query, request.coverage, request.explain)
+    return predict(service, model, adapted, query, request)
 
 
 def predict_bulk(service: Service, call: Call) -> Reply:

@@ -59,7 +59,7 @@ async function predict(event) {
   at("#problem").hidden = true;
   try {
     const query = read(at("#query").value), support = read(at("#support").value);
-    const body = { query, coverage: Number(at("#coverage").value), ...(support.length && { support }) };
+    const body = { query, coverage: Number(at("#coverage").value), novelty: true, ...(support.length && { support }) };
     show(query, await ask(`v1/models/${encodeURIComponent(model.name)}/predict`, body));
   } catch (error) {
     at("#answer").hidden = true;
