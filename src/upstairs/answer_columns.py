@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from upstairs.adaptation import locate
-from upstairs.answers import AnswersClasses, AnswersNumbers
+from upstairs.answers import all_answers
 
 __all__ = ["SOURCES", "answer_columns"]
 
@@ -59,36 +59,12 @@ def answer_columns(
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(rows))), counts
 
 
-class _ToldNumbers(AnswersNumbers):
-    """What a model said about some rows: it is asked once, for the mean and for the interval."""
-
-    def __init__(self, told: Any):
-        self.told = told
-
-    def _ask(self, X: Any, groups: Any) -> Any:
-        return self.told
-
-
-class _ToldClasses(AnswersClasses):
-    __doc__ = _ToldNumbers.__doc__
-
-    def __init__(self, told: Any):
-        self.told = told
-
-    def _ask(self, X: Any, groups: Any) -> Any:
-        return self.told
-
-
 def _columns(meta: Any, model: Any, X: Any, groups: np.ndarray | None, interval: float) -> pa.Table:
     """The new columns of the output."""
     told = model._ask(X, groups) if isinstance(X, pa.Table) else model.ask_encoded(X, groups)
-    if "classes_" in vars(meta):
-        model = _ToldClasses(told)
-        proba = np.asarray(model.predict_proba(X))
-        columns = {"prediction": model.predict(X)}
-        columns |= {f"probability_{label}": proba[:, c] for c, label in enumerate(meta.classes_.tolist())}
-    else:
-        model = _ToldNumbers(told)
-        ends = np.asarray(model.predict_interval(X, coverage=interval))
-        columns = {"prediction": model.predict(X), "lower": ends[:, 0], "upper": ends[:, 1]}
-    return pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
+    answers = all_answers(*told, interval)
+    names = ["prediction"] if "probability" in answers else ["prediction", "lower", "upper"]
+    columns = {name: answers[name] for name in names}
+    if "probability" in answers:
+        columns |= {f"probability_{label}": answers["probability"][:, c] for c, label in enumerate(meta.classes_.tolist())}
+    return pa.table({name: pa.array(column) for name, column in columns.items()})

@@ -13,9 +13,9 @@ import numpy as np
 from upstairs.calibration import interval_factor
 from upstairs.errors import UpstairsError
 from upstairs.frames import answer
-from upstairs.prediction import Prediction, quantile
+from upstairs.prediction import ClassPrediction, Prediction, quantile
 
-__all__ = ["Answers", "AnswersClasses", "AnswersNumbers"]
+__all__ = ["Answers", "AnswersClasses", "AnswersNumbers", "all_answers"]
 
 
 class Answers(abc.ABC):
@@ -24,6 +24,25 @@ class Answers(abc.ABC):
     @abc.abstractmethod
     def _ask(self, X: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
         """The fitted meta-model, its (Class)Prediction for each row of X, and the support rows [n] behind each."""
+
+    def predict_all(self, X, coverage: float = 0.9, groups=None) -> dict[str, np.ndarray]:
+        """What `predict` and `predict_interval`, or `predict_proba`, say: asked once instead of twice.
+
+        Parameters
+        ----------
+        X : table of n rows
+        coverage : float in (0, 1), default=0.9
+            Of no consequence for classes.
+        groups : array-like [n], optional
+            The task of each row.
+
+        Returns
+        -------
+        answers : dict of ndarray
+            Numbers: ``prediction``, ``std``, ``lower`` and ``upper``, each [n]. Classes: ``prediction`` [n] and ``probability``
+            [n, C], in the order of ``classes_``.
+        """
+        return all_answers(*self._ask(X, groups), coverage)
 
 
 class AnswersNumbers(Answers):
@@ -61,8 +80,7 @@ class AnswersNumbers(Answers):
         -------
         interval : [n, 2], columns ``lower`` and ``upper``
         """
-        _check_coverage(coverage)
-        return self._quantiles(X, [(1 - coverage) / 2, (1 + coverage) / 2], groups, ["lower", "upper"])
+        return self._quantiles(X, _ends_of(coverage), groups, ["lower", "upper"])
 
     def predict_quantiles(self, X, quantiles=(0.1, 0.5, 0.9), groups=None):
         """Predict quantiles of y.
@@ -82,26 +100,6 @@ class AnswersNumbers(Answers):
         if not ((probabilities > 0) & (probabilities < 1)).all():
             raise UpstairsError(f"quantiles must lie between 0 and 1, as 0.5 does, but are {list(probabilities)}.")
         return self._quantiles(X, probabilities, groups, [f"q{p:g}" for p in probabilities])
-
-    def predict_all(self, X, coverage: float = 0.9, groups=None) -> dict[str, np.ndarray]:
-        """What `predict` and `predict_interval` say, asked once instead of twice.
-
-        Parameters
-        ----------
-        X : table of n rows
-        coverage : float in (0, 1), default=0.9
-        groups : array-like [n], optional
-            The task of each row.
-
-        Returns
-        -------
-        answers : dict of ndarray [n]
-            ``prediction``, ``std``, ``lower`` and ``upper``.
-        """
-        _check_coverage(coverage)
-        asked = self._ask(X, groups)
-        ends = _quantiles_of(*asked, [(1 - coverage) / 2, (1 + coverage) / 2])
-        return {"prediction": asked[1].mean, "std": asked[1].std, "lower": ends[:, 0], "upper": ends[:, 1]}
 
     def _quantiles(self, X, probabilities, groups, names):
         return answer(X, _quantiles_of(*self._ask(X, groups), probabilities), names)
@@ -140,30 +138,23 @@ class AnswersClasses(Answers):
         meta, prediction, _ = self._ask(X, groups)
         return answer(X, np.exp(prediction.log_proba), [str(label) for label in meta.classes_])
 
-    def predict_all(self, X, coverage: float = 0.9, groups=None) -> dict[str, np.ndarray]:
-        """What `predict` and `predict_proba` say, asked once instead of twice.
 
-        Parameters
-        ----------
-        X : table of n rows
-        coverage : float in (0, 1), default=0.9
-            Of no consequence for classes.
-        groups : array-like [n], optional
-            The task of each row.
-
-        Returns
-        -------
-        answers : dict of ndarray
-            ``prediction`` [n] and ``probability`` [n, C], in the order of ``classes_``.
-        """
-        meta, prediction, _ = self._ask(X, groups)
+def all_answers(
+    meta: Any, prediction: Prediction | ClassPrediction, shots: np.ndarray, coverage: float
+) -> dict[str, np.ndarray]:
+    """`Answers.predict_all` of what a model said when it was asked."""
+    if isinstance(prediction, ClassPrediction):
         labels = meta.classes_[prediction.log_proba.argmax(axis=1)]
         return {"prediction": labels, "probability": np.exp(prediction.log_proba)}
+    ends = _quantiles_of(meta, prediction, shots, _ends_of(coverage))
+    return {"prediction": prediction.mean, "std": prediction.std, "lower": ends[:, 0], "upper": ends[:, 1]}
 
 
-def _check_coverage(coverage: float) -> None:
+def _ends_of(coverage: float) -> list[float]:
+    """The probabilities at the ends of a central interval."""
     if not 0 < coverage < 1:
         raise UpstairsError(f"coverage must lie between 0 and 1, as 0.9 does, but is {coverage}.")
+    return [(1 - coverage) / 2, (1 + coverage) / 2]
 
 
 def _quantiles_of(meta: Any, prediction: Prediction, shots: np.ndarray, probabilities: Sequence[float]) -> np.ndarray:
