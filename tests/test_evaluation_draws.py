@@ -10,9 +10,9 @@ import pytest
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold
 
 from upstairs.errors import UpstairsError
-from upstairs.evaluation.asking import take_rows
 from upstairs.evaluation.draws import SHOTS, check_shots, draw_rows, read_order
 from upstairs.evaluation.folds import hold_out_tasks, make_folds
+from upstairs.frames import take_rows
 
 
 def draw_of(sizes, order=None, seed=0):

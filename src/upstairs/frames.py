@@ -38,6 +38,7 @@ __all__ = [
     "row_count",
     "shown",
     "table_kind",
+    "take_rows",
     "vector_name",
     "wall_clock",
 ]
@@ -100,6 +101,13 @@ def make_table(columns: Mapping[str, Any], kind: Any) -> Any:
     if kind == "ndarray":
         return {name: _column(values) for name, values in columns.items()}
     return nw.from_dict(dict(columns), backend=kind).to_native()
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """The given rows (indices) of a table of any kind."""
+    if isinstance(X, list | tuple):
+        return [X[row] for row in rows]
+    return X[rows] if isinstance(X, np.ndarray) else nw.from_native(X, eager_only=True)[rows].to_native()
 
 
 def row_count(X: Any) -> int:

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from upstairs.displays.style import COLOURS, GREY, Display, End, label_ends, percent
-from upstairs.displays.tables import Grid, ask, class_code, find_feature, make_grid, over_grid, read_feature, take_rows
-from upstairs.frames import row_count
+from upstairs.displays.tables import Grid, ask, class_code, find_feature, make_grid, over_grid, read_feature
+from upstairs.frames import row_count, take_rows
 
 __all__ = ["EffectDisplay"]
 
@@ -67,6 +67,7 @@ class EffectDisplay(Display):
         check_is_fitted(meta)
         code, feature = class_code(meta, label), find_feature(meta.columns_, feature)
         rng = np.random.default_rng(random_state)
+        X = np.asarray(X) if isinstance(X, list | tuple) else X
         X = take_rows(X, rng.permutation(row_count(X))[:MOST_GRID_ROWS])
         grid = make_grid(*read_feature(meta.columns_, X, feature))
         table = over_grid(meta.columns_, X, feature, np.arange(min(row_count(X), MOST_ROWS)), grid)

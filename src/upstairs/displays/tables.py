@@ -8,10 +8,10 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from upstairs.errors import UpstairsError
-from upstairs.frames import level_name, open_table, plain, wall_clock
+from upstairs.frames import level_name, open_table, plain, take_rows, wall_clock
 from upstairs.table import Columns
 
-__all__ = ["Grid", "ask", "class_code", "find_feature", "make_grid", "over_grid", "read_columns", "read_feature", "take_rows"]
+__all__ = ["Grid", "ask", "class_code", "find_feature", "make_grid", "over_grid", "read_columns", "read_feature"]
 
 MISSING = "missing"
 MOST_POINTS, MOST_LEVELS = 60, 12
@@ -43,12 +43,6 @@ def read_columns(table: Any, names: list[str]) -> dict[str, np.ndarray]:
     if missing := [name for name in names if name not in there]:
         raise UpstairsError(f"The table lacks the columns {', '.join(missing)}; it has {', '.join(there)}.")
     return {name: np.asarray(frame[name]) for name in names}
-
-
-def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Rows (indices) of a table of any kind; a list of rows becomes an array."""
-    X = np.asarray(X) if isinstance(X, list | tuple) else X
-    return X[rows] if isinstance(X, np.ndarray) else nw.from_native(X, eager_only=True)[rows].to_native()
 
 
 def find_feature(columns: Columns, feature: Any = None) -> str:

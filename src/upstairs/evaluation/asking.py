@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import narwhals as nw
 import numpy as np
 
 from upstairs.evaluation.losses import BINS, COVERAGES, KnownLosses, TaskLosses, bring_together
 from upstairs.evaluation.metrics import NODES, Metric, crps
+from upstairs.frames import take_rows
 
-__all__ = ["Rows", "ask_about_known", "ask_by_shots", "take_rows"]
+__all__ = ["Rows", "ask_about_known", "ask_by_shots"]
 
 
 class Rows(NamedTuple):
@@ -42,13 +42,6 @@ class Rows(NamedTuple):
             return self.y.astype(float)
         codes = np.searchsorted(self.classes, self.y)
         return np.where(able[codes], codes, -1)
-
-
-def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """The given rows (indices) of a table of any kind."""
-    if isinstance(X, list | tuple):
-        return [X[row] for row in rows]
-    return X[rows] if isinstance(X, np.ndarray) else nw.from_native(X, eager_only=True)[rows].to_native()
 
 
 def ask_by_shots(

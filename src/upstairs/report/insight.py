@@ -6,9 +6,8 @@ import numpy as np
 from scipy import special
 
 from upstairs.displays import EffectDisplay
-from upstairs.displays.tables import take_rows
 from upstairs.errors import UpstairsError
-from upstairs.frames import row_count
+from upstairs.frames import row_count, take_rows
 from upstairs.learners import LEARNERS
 from upstairs.report.figures import describe
 from upstairs.report.section import cell, section, table
