@@ -12,7 +12,6 @@ was interrupted, or spread over many processes, leaves the same rows as one that
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 from collections import Counter
@@ -30,8 +29,7 @@ from upstairs.engine.shards import map_shards
 from upstairs.errors import UpstairsError
 from upstairs.packing.source import Source, kind_in_words
 from upstairs.persistence import load, save
-from upstairs.store import MANIFEST as STORE
-from upstairs.store import TaskStore, open_store
+from upstairs.store import TaskStore, checksum, is_store, open_store
 from upstairs.table import read_groups
 
 __all__ = ["predict_files"]
@@ -256,7 +254,7 @@ def _task_ids(meta: Any, column: pa.ChunkedArray, path: str) -> np.ndarray:
 
 
 def _is_store(source: Any) -> bool:
-    return isinstance(source, TaskStore) or (isinstance(source, str | os.PathLike) and (Path(source) / STORE).is_file())
+    return isinstance(source, TaskStore) or (isinstance(source, str | os.PathLike) and is_store(source))
 
 
 def _part(shard: int) -> str:
@@ -304,7 +302,7 @@ def _place_model(model: Any, folder: Path) -> tuple[str, str]:
 def _digest(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return checksum(file)
     except OSError as error:
         raise UpstairsError(f"{path} can't be read: {os_reason(error)}.") from None
 

@@ -18,6 +18,7 @@ from upstairs.errors import UpstairsError
 from upstairs.frames import answer
 from upstairs.prediction import Explanation
 from upstairs.tasks import Tasks
+from upstairs.wording import percent
 
 __all__ = ["Receipt", "write_receipts"]
 
@@ -166,10 +167,10 @@ class Receipt(Explanation):
         later = f"with {n_more} {'more ' if s else ''}{'row' if n_more == 1 else 'rows'}"
         share, after = self.borrowed.mean(), self.borrowed_after(n_more).mean()
         if s == 0:
-            return f"No row of this task was seen: all is borrowed from other tasks; {later} about {_percent(after)} would be."
+            return f"No row of this task was seen: all is borrowed from other tasks; {later} about {percent(after)} would be."
         return (
-            f"{_percent(share)} of it is borrowed from other tasks, {_percent(1 - share)} is the word of this task's own rows; "
-            f"{later} about {_percent(after)} would be borrowed."
+            f"{percent(share)} of it is borrowed from other tasks, {percent(1 - share)} is the word of this task's own rows; "
+            f"{later} about {percent(after)} would be borrowed."
         )
 
 
@@ -198,10 +199,6 @@ def _rows(s: int) -> str:
 
 def _number(value: float) -> str:
     return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _signed(value: float) -> str:

@@ -28,7 +28,7 @@ from upstairs.errors import UpstairsError
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
 
-__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "open_store", "parse_memory"]
+__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "is_store", "open_store", "parse_memory"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -227,6 +227,11 @@ class TaskStore:
         return at if at < self.n_tasks and text(at) == name else -1
 
 
+def is_store(path: str | os.PathLike) -> bool:
+    """Is there a store, whole or damaged, under this path?"""
+    return (Path(path) / MANIFEST).is_file()
+
+
 def parse_memory(memory: str | int) -> int:
     """Bytes of "2GB", "500 MB", "1.5GiB" or a number of bytes."""
     text = str(memory).strip().upper().replace(" ", "")
@@ -246,10 +251,7 @@ def _whole(name: Any) -> int | None:
 
 def checksum(file: Any) -> str:
     """SHA-256 of what is left of a file."""
-    digest = hashlib.sha256()
-    while piece := file.read(2**20):
-        digest.update(piece)
-    return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> dict:

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,12 +13,14 @@ from upstairs.cli.rows import read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
+from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o stores.upstairs
 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
+
 Example: upstairs fit rows.tasks -o stores.upstairs
 
 Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
@@ -54,33 +56,20 @@ def fit(
     check_learner(learner)
     budget = _budget(learner, time_budget)
     start = time.perf_counter()
-    if (file / "manifest.json").is_file():
-        _fit_store(upstairs.open_store(file, memory), learner, output, known_tasks, seed, json)
-        return
-    if task is None or target is None:
-        raise UpstairsError("fit needs --task and --target, the columns of each row's task and of what is to be predicted.")
     with progress() as begin:
-        begin(f"Reading {file.name}")
-        rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
-        kind = "classes" if rows.classify else "numbers"
-        if not json:
-            other = "--regress" if rows.classify else "--classify"
-            note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
-        begin(f"Learning across {rows.n_tasks:,} tasks ({rows.X.num_rows:,} rows)")
-        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(rows.X, rows.y, groups=rows.groups)
+        if is_store(file):
+            rows = _open_store(file, memory)
+        else:
+            begin(f"Reading {file.name}")
+            rows = _read_table(file, task, target, ignore, drop_missing_target, classify, quiet=json)
+        begin(f"Learning across {rows.told['tasks']:,} tasks ({rows.told['rows']:,} rows)")
+        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(*rows.data)
         begin(f"Saving {output.name}")
-        upstairs.save(meta, output, known_tasks=known_tasks, task_name=task, target_name=target)
+        upstairs.save(meta, output, known_tasks=known_tasks, task_name=rows.told["task"], target_name=rows.told["target"])
     findings = {
         "model": str(output),
         "learner": learner,
-        "predicts": kind,
-        "because": rows.reason,
-        "task": task,
-        "target": target,
-        "columns": rows.X.column_names,
-        "tasks": rows.n_tasks,
-        "rows": rows.X.num_rows,
-        "rows_dropped": rows.n_dropped,
+        **rows.told,
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
@@ -103,15 +92,41 @@ def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
     return {"time_budget": time_budget}
 
 
-def _fit_store(store: Any, learner: str, output: Path, known_tasks: bool, seed: int, json: bool) -> None:
-    start = time.perf_counter()
-    with progress() as begin:
-        begin(f"Learning across {store.n_tasks:,} tasks ({store.n_rows:,} rows)")
-        meta = learner_class(learner, store.classes is not None)(random_state=seed).fit(store)
-        upstairs.save(meta, output, known_tasks=known_tasks, task_name=store.task_name, target_name=store.target_name)
-    findings = {
-        "model": str(output),
-        "learner": learner,
+class _Rows(NamedTuple):
+    """What to learn from: the arguments of `fit`, whether they are classes, and what is told of them."""
+
+    data: tuple
+    classify: bool
+    told: dict[str, Any]
+
+
+def _read_table(
+    file: Path, task: str | None, target: str | None, ignore: list[str] | None, drop_missing_target: bool,
+    classify: bool | None, quiet: bool,
+) -> _Rows:  # fmt: skip
+    if task is None or target is None:
+        raise UpstairsError("fit needs --task and --target, the columns of each row's task and of what is to be predicted.")
+    rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
+    kind = "classes" if rows.classify else "numbers"
+    if not quiet:
+        other = "--regress" if rows.classify else "--classify"
+        note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
+    told = {
+        "predicts": kind,
+        "because": rows.reason,
+        "task": task,
+        "target": target,
+        "columns": rows.X.column_names,
+        "tasks": rows.n_tasks,
+        "rows": rows.X.num_rows,
+        "rows_dropped": rows.n_dropped,
+    }
+    return _Rows((rows.X, rows.y, rows.groups), rows.classify, told)
+
+
+def _open_store(file: Path, memory: str) -> _Rows:
+    store = upstairs.open_store(file, memory)
+    told = {
         "predicts": "numbers" if store.classes is None else "classes",
         "because": "as it was packed",
         "task": store.task_name,
@@ -120,13 +135,8 @@ def _fit_store(store: Any, learner: str, output: Path, known_tasks: bool, seed: 
         "tasks": store.n_tasks,
         "rows": store.n_rows,
         "rows_dropped": 0,
-        "seconds": round(time.perf_counter() - start, 2),
-        "bytes": output.stat().st_size,
     }
-    if json:
-        print_json(findings)
-    else:
-        _tell(findings)
+    return _Rows((store,), store.classes is not None, told)
 
 
 def _tell(findings: dict) -> None:

@@ -126,9 +126,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         phi, Y = feature_matrix(head.features, support.X), target_of(head, support.y)
         C = _strength(state, head, support.sizes)
         machine = Machine(head.loss, head.relevance)
-        beside = _beside(state, head, fold, support.sizes)
-        shared = _shared(state, head, phi, support.sizes, support.sizes)
-        shared += (phi[:, None] * beside[support.task_of_row]).sum(axis=2)
+        shared, beside = _shared(state, head, phi, support.sizes, support.sizes), np.zeros((1, 1, 1))
+        if (fold >= 0).any():
+            beside = _beside(state, head, fold, support.sizes)
+            shared += np.einsum("nq,nmq->nm", phi, beside[support.task_of_row])
         parts = [adapt_machines(machine, phi, y, f, support.offsets, C) for y, f in zip(Y.T, shared.T, strict=True)]
         v.append(np.stack([part for part, _ in parts], axis=1) + beside)
         slopes.append(np.column_stack([slope for _, slope in parts]))
@@ -190,8 +191,6 @@ def _with_kernel_again(head: Head, kernel: Callable) -> Head:
 
 def _beside(state: State, head: Head, fold: np.ndarray, shots: np.ndarray) -> np.ndarray:
     """How far the shared θ of each task's fold lies from that of all, float64 [T, outputs, q]; 0 where the fold is -1."""
-    if not len(head.blind):
-        return np.zeros((len(fold), *head.theta.shape))
     share = between_buckets(state.calibration.shots, head.share, shots)[:, None, None]
     beside = (1 - share) * (head.blind[fold] - head.theta) + share * (head.blind_pooled[fold] - head.pooled)
     return np.where(fold[:, None, None] < 0, 0, beside)
