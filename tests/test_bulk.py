@@ -222,6 +222,8 @@ def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
     assert code == 0 and "Packed rows.tasks: 40 tasks, 400 rows, 2 columns" in told.out
     code, told = run(capsys, "info", "rows.tasks", "--verify", "--json")
     assert code == 0 and json.loads(told.out) | {"tasks": 40, "rows": 400, "verified": True} == json.loads(told.out)
+    code, told = run(capsys, "fit", "rows.tasks", "-o", "m.upstairs", "--learner", "auto", "--time-budget", "0.01")
+    assert code == 0 and "forest is left out: it wasn't ready within the time budget." in told.out
     assert run(capsys, "fit", "rows.tasks", "-o", "m.upstairs", "--learner", "hierarchical-ridge")[0] == 0
     code, told = run(
         capsys, "pack", folder / "support.parquet", "-o", "s.tasks", "--task", "task", "--target", "y", "--like", "m.upstairs"

@@ -61,8 +61,8 @@ def answer_columns(
 
 def _columns(meta: Any, model: Any, X: Any, groups: np.ndarray | None, interval: float) -> pa.Table:
     """The new columns of the output."""
-    told = model._ask(X, groups) if isinstance(X, pa.Table) else model.ask_encoded(X, groups)
-    answers = all_answers(*told, interval)
+    asked, prediction, shots = model._ask(X, groups) if isinstance(X, pa.Table) else model.ask_encoded(X, groups)
+    answers = all_answers(asked, prediction, shots, interval)
     names = ["prediction"] if "probability" in answers else ["prediction", "lower", "upper"]
     columns = {name: answers[name] for name in names}
     if "probability" in answers:

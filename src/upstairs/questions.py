@@ -20,8 +20,8 @@ __all__ = ["Questions"]
 
 
 class Questions(abc.ABC):
-    """The public questions, once for all meta-models. Tables come in the kind that fit was given; Arrow for an ndarray, and
-    where the model was loaded.
+    """The public questions, once for all meta-models. Tables come in the kind that fit was given; a dict of arrays for
+    an ndarray, and Arrow where the model was loaded.
     """
 
     columns_: Columns
@@ -39,7 +39,7 @@ class Questions(abc.ABC):
 
         Returns
         -------
-        table : [k, 4], in the kind of table that fit was given (Arrow for an ndarray, and once loaded)
+        table : [k, 4], in the kind of table that fit was given (a dict of arrays for an ndarray; Arrow once loaded)
             ``task``; ``distance``, in standard deviations of a prediction (see `upstairs.neighbours`); ``alike`` and
             ``different``, the parts of the two models that agree and differ most: "level", "scale", "local" or a column.
         """
