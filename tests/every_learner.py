@@ -27,13 +27,15 @@ SMALL_DESCENT = {
     "n_folds": 2,
 }  # compiling the descent for each table takes minutes
 
+SMALL_MACHINE = {"kernel": "linear", "n_folds": 2}
+
 ONE_LINE = ("hierarchical-ridge",)
 
 REGRESSORS = {
     "auto": AutoMetaRegressor(learners=ONE_LINE, random_state=0),
     "forest": MetaRandomForestRegressor(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientRegressor(random_state=0, **SMALL_DESCENT),
-    "svm": MetaSVR(random_state=0),
+    "svm": MetaSVR(random_state=0, **SMALL_MACHINE),
     "shrunk-mean": ShrunkMeanRegressor(random_state=0),
     "task-ridge": TaskRidgeRegressor(random_state=0),
     "pooled": PooledRegressor(random_state=0),
@@ -44,7 +46,7 @@ CLASSIFIERS = {
     "auto": AutoMetaClassifier(learners=ONE_LINE, random_state=0),
     "forest": MetaRandomForestClassifier(random_state=0, **SMALL_FOREST),
     "gradient": MetaGradientClassifier(random_state=0, **SMALL_DESCENT),
-    "svm": MetaSVC(random_state=0),
+    "svm": MetaSVC(random_state=0, **SMALL_MACHINE),
     "shrunk-mean": ShrunkMeanClassifier(random_state=0),
     "task-ridge": TaskRidgeClassifier(random_state=0),
     "pooled": PooledClassifier(random_state=0),

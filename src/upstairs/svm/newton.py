@@ -44,32 +44,17 @@ def descend_newton(
     blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
     with ThreadPoolExecutor() as threads:
+        each = threads.map if len(blocks) > 1 else map
 
         def look(theta: np.ndarray, slope: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
             """F, its part that is loss, gradient, Hessian and slopes, found from those of a neighbour."""
             slope, f = slope.copy(), phi @ theta
-            parts = [
-                threads.submit(
-                    _machines,
-                    phi,
-                    y,
-                    f,
-                    offsets,
-                    *block,
-                    loss.hinge,
-                    loss.tube,
-                    low,
-                    high,
-                    C_of_task,
-                    relevance,
-                    cost,
-                    slope,
-                    no_v,
-                    True,
-                )
-                for block in blocks
-            ]
-            total, pulled, hessian = (sum(field) for field in zip(*(part.result() for part in parts), strict=True))
+
+            def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
+                shape = (loss.hinge, loss.tube, low, high, C_of_task, relevance, cost)
+                return _machines(phi, y, f, offsets, *block, *shape, slope, no_v, True)
+
+            total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
             return theta @ theta / 2 + total, total, theta - pulled, hessian + np.eye(len(theta)), slope
 
         value, total, gradient, hessian, slope = look(theta, slope)
@@ -183,7 +168,8 @@ def _settle(
         for _ in range(MOST_SWEEPS):
             if pass_rows(psi, residual, 0, n, low, high, tube, 1.0, ones, w, s) < SMALLEST_MOVE:
                 break
-        sign[:n] = np.sign(s)
+        for i in range(n):
+            sign[i] = np.sign(s[i])
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -228,16 +214,35 @@ def _active_system(K, n, sign, A):  # pragma: no cover (compiled)
 def _solve_features(psi, n, residual, sign, tube, A, right, s, error):  # pragma: no cover (compiled)
     """The same through the features."""
     q = psi.shape[1]
-    active = psi[:n][sign[:n] != 0.0]
-    right[:] = active.T @ (residual[:n] - tube * sign[:n])[sign[:n] != 0.0]
-    A[:] = active.T @ active
+    active = _active_rows(psi, 0, n, sign)
+    np.dot(active.T, active, A)
+    right[:] = 0.0
+    for i in range(n):
+        if sign[i] != 0.0:
+            for j in range(q):
+                right[j] += (residual[i] - tube * sign[i]) * psi[i, j]
     for j in range(q):
         A[j, j] += 1.0
     cholesky(A, q)
     solve(A, q, right)
-    error[:n] = residual[:n] - psi[:n] @ right
     for i in range(n):
+        error[i] = residual[i]
+        for j in range(q):
+            error[i] -= psi[i, j] * right[j]
         s[i] = error[i] - tube * sign[i] if sign[i] != 0.0 else 0.0
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _active_rows(phi, start, n, sign):  # pragma: no cover (compiled)
+    """float64 [m, q]."""
+    active = np.empty((n, phi.shape[1]))
+    m = 0
+    for i in range(n):
+        if sign[i] != 0.0:
+            for j in range(phi.shape[1]):
+                active[m, j] = phi[start + i, j]
+            m += 1
+    return active[:m]
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -258,8 +263,8 @@ def _add_rows(phi, start, n, K, sign, cost, A, W, hessian):  # pragma: no cover 
 def _add_features(phi, start, n, sign, cost, root, A, H, hessian):  # pragma: no cover (compiled)
     """The same as c (H − B(I + ΨᵀΨ)⁻¹Bᵀ), H = Φ_AᵀΦ_A and B = Φ_AᵀΨ_A."""
     q = phi.shape[1]
-    active = phi[start : start + n][sign[:n] != 0.0].astype(np.float64)
-    H[:] = active.T @ active
+    active = _active_rows(phi, start, n, sign)
+    np.dot(active.T, active, H)
     for j in range(q):
         for k in range(j, q):
             hessian[j, k] += cost * H[j, k]
