@@ -1,10 +1,14 @@
 """Fixtures that several test files share."""
 
+import os
+
 import numpy as np
 import pytest
 
 import upstairs
 from dummy_learner import DummyRegressor, rows
+
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is compiled
 
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 

@@ -65,7 +65,7 @@ every_kind = pytest.mark.parametrize("kind", ["numbers", "two", "many"])
 
 
 @every_learner
-@every_kind
+@pytest.mark.parametrize("kind", ["numbers", "two"])
 def test_every_kind_of_table_gives_the_same_answers(table_kind, name, kind):
     learner = REGRESSORS[name] if kind == "numbers" else CLASSIFIERS[name]
     target = target_of(kind)
@@ -312,7 +312,7 @@ EXPECTED_FAILURES = {
 }
 
 
-DEAR = {"regressors": ("svm",), "classifiers": ("auto", "forest", "gradient", "pooled-shift")}
+DEAR = {"regressors": (), "classifiers": ("auto", "forest", "gradient", "pooled-shift", "svm")}
 """Those that take minutes here; each keeps to the same door as its sibling that is checked."""
 CHECKED = {
     exhaustive: [

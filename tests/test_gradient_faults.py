@@ -48,11 +48,10 @@ t.fit({folder!r}, {own})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-@pytest.mark.parametrize("own", [False, True], ids=["widths", "own network"])
 @pytest.mark.parametrize(
-    ("function", "call"),
-    [("training._descend", 2), ("checkpoint.safetensors.numpy.save_file", 3)],
-    ids=["in its steps", "in a write"],
+    ("function", "call", "own"),
+    [("training._descend", 2, False), ("checkpoint.safetensors.numpy.save_file", 3, True)],
+    ids=["in its steps", "in a write, own network"],
 )
 def test_a_killed_fit_goes_on_bit_for_bit(function, call, own, tmp_path):
     died = run(KILLED.format(function=function, call=call, folder=str(tmp_path), own=own))
