@@ -122,7 +122,7 @@ def adapt_machines(
     slope : float64 [n]
     """
     # loops are compiled anew for each layout, and for arrays that can't be written to, as those of a mapped file
-    y, f, relevance = (np.require(one, requirements="CW") for one in (y, f, machine.relevance))
+    y, f, relevance = (np.require(one, requirements=["C", "W"]) for one in (y, f, machine.relevance))
     low, high = limits(machine.loss, y)
     problem = (phi, y, f, offsets, machine.loss, low, high, C, relevance)
     return adapt_exactly(*problem) if machine.loss.squared else adapt_by_coordinates(*problem)
