@@ -7,7 +7,8 @@ import pytest
 
 from upstairs.cli import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README, CHINESE = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = {command.callback.__name__ for command in app.registered_commands}
 
@@ -35,3 +36,12 @@ def test_commands_and_options_exist(capsys):
             app([command, "--help"])
         shown = capsys.readouterr().out
         assert all(option in shown for option in re.findall(r"--?[a-z][a-z-]*", rest.partition("#")[0]) if len(option) > 2)
+
+
+def test_the_chinese_readme_says_as_much():
+    def parts(text):
+        code = [re.sub(r" *#.*", "", block) for block in re.findall(r"```\w+\n(.*?)```", text, re.DOTALL)]
+        links = set(re.findall(r"\]\(([\w/.-]+)\)", text)) - {"README.md", "README.zh-CN.md"}
+        return code, links, re.findall(r"\d\.\d+", text), text.count("\n## "), text.count("\n| ")
+
+    assert parts(CHINESE) == parts(README)

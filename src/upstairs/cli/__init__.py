@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from upstairs import __version__
-from upstairs.cli import demo, evaluate, explain, fit, info, pack, predict, report, serve
+from upstairs.cli import demo, doctor, evaluate, explain, fit, info, pack, predict, report, serve
 from upstairs.cli.screen import complain, note
 from upstairs.errors import UpstairsError, UpstairsWarning
 
@@ -30,13 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (fit, predict, explain, evaluate, report, pack, serve, info, demo):
+for room in (fit, predict, explain, evaluate, report, pack, serve, info, demo, doctor):
     paragraphs = re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.getdoc(room.command) or "")
     app.command(help=paragraphs, epilog=room.EXAMPLES)(room.command)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and exit with 0, or 2 after a user's mistake, or 130 after Ctrl-C."""
+    """Run the command line, and exit with 0, or 2 after a user's mistake, or 130 after Ctrl-C; 1 is a doctor's bad news."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UpstairsWarning)
         warnings.showwarning = _show_warning
