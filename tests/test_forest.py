@@ -1,6 +1,5 @@
 """The meta random forest: its trees against LightGBM, its mathematics against references."""
 
-import lightgbm
 import numpy as np
 import pytest
 from scipy import integrate, optimize, special
@@ -21,7 +20,6 @@ from upstairs.forest.losses import jackknife_logit, within_loss
 from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, variance_components
 from upstairs.target import back_quantile
 from upstairs.tasks import Tasks, offsets_of
-from upstairs.trees import Booster, flatten, leaf_of, sum_of
 
 
 def make_rows(n, n_linear=3, n_bumps=1, seed=0, f_b=0.0):
@@ -38,45 +36,9 @@ def make_prior(n_linear=3, n_bumps=1, **changes):
 
 
 def one_task(prior, bumps, rows, u, query, classify=False):
-    deviation = adapt_deviation(prior, bumps, rows, u, np.array([0, len(u)]), classify)
-    return predict_deviation(prior, bumps, deviation, query, np.array([0, len(query.f_w)]), classify)
-
-
-# ---------------------------------------------------------------------------------------------------------------- trees
-
-
-@pytest.fixture
-def grown():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(2000, 5)).astype(np.float32)
-    X[:, 3] = rng.integers(0, 40, len(X))
-    X[rng.random(X.shape) < 0.1] = np.nan
-    X[:, 0] = rng.normal(size=len(X))  # no missing value in training: LightGBM then reads NaN as 0
-    y = X[:, 0] + np.sin(np.nan_to_num(X[:, 3])) + rng.normal(size=len(X))
-    params = {"verbosity": -1, "num_threads": 1, "cat_smooth": 1, "min_data_per_group": 5}
-    booster = lightgbm.train(params, lightgbm.Dataset(X, y, categorical_feature=[3]), 50)
-    X[rng.random(X.shape) < 0.1] = np.nan
-    X[:, 3] = rng.integers(-1, 80, len(X))  # codes never seen
-    return booster, X
-
-
-def test_replaying_equals_lightgbm_bit_for_bit(grown):
-    booster, X = grown
-    trees = flatten([Booster(booster.model_to_string(), 1.0, 0)])
-    np.testing.assert_array_equal(sum_of(trees, X, 1)[:, 0], booster.predict(X))
-    np.testing.assert_array_equal(leaf_of(trees, X), booster.predict(X, pred_leaf=True))
-
-
-def test_boosters_add_to_their_groups_by_weight(grown):
-    booster, X = grown
-    text = booster.model_to_string()
-    sums = sum_of(flatten([Booster(text, 0.5, 0), Booster(text, 2.0, 1), Booster(text, 1.0, 1)]), X, 2)
-    np.testing.assert_allclose(sums[:, 0], 0.5 * booster.predict(X), atol=1e-12)
-    np.testing.assert_allclose(sums[:, 1], 3.0 * booster.predict(X), atol=1e-12)
-
-
-def test_no_trees_sum_to_zero():
-    assert sum_of(flatten([]), np.zeros((3, 2), np.float32), 1).tolist() == [[0.0], [0.0], [0.0]]
+    priors = (prior,), np.zeros(1, int)
+    deviation = adapt_deviation(*priors, bumps, rows, u, np.array([0, len(u)]), classify)
+    return predict_deviation(*priors, bumps, deviation, query, np.array([0, len(query.f_w)]), classify)
 
 
 # --------------------------------------------------------------------------------------------------------------- levels
@@ -183,7 +145,7 @@ def test_the_mode_of_two_classes_is_stationary():
     rows, bumps = make_rows(9, n_linear=1)
     prior = make_prior(n_linear=1, linear=np.array([2.0, 1e-12]), sigma2=1.0)
     y = np.array([1.0] * 7 + [0.0] * 2)
-    deviation = adapt_deviation(prior, bumps, rows, y, np.array([0, 9]), True)
+    deviation = adapt_deviation((prior,), np.zeros(1, int), bumps, rows, y, np.array([0, 9]), True)
     # for a constant kernel the level is θ Σ alpha, and alpha = y − p there
     level = optimize.brentq(lambda m: m - 2.0 * (y - special.expit(rows.f_w + m)).sum(), -20, 20)
     np.testing.assert_allclose(deviation.alpha, y - special.expit(rows.f_w + level), atol=1e-6)
@@ -318,6 +280,24 @@ def test_a_level_linear_in_log_x_reaches_tasks_larger_than_any_seen():
         for model in (meta, PooledRegressor(random_state=0))
     )
     assert ((forest - y[~train]) ** 2).mean() < 0.4 * ((pooled - y[~train]) ** 2).mean()
+
+
+def test_a_known_task_is_answered_by_a_prior_that_never_saw_it():
+    X, y, task, _ = make_random_slopes(30, 12, 2, random_state=0)
+    meta = MetaRandomForestRegressor(random_state=0, n_effect_trees=0, n_episodes=100).fit(X, y, groups=task)
+    state, (head,) = meta.state_, meta.state_.heads
+    assert len(head.blind) == state.fold.max() + 1
+    assert len({one.sigma2 for one in head.priors}) == len(head.priors)
+    known, unseen = meta.predict(X, groups=task), meta.adapt(X[:6], y[:6]).predict(X)
+    fold = state.fold[0]
+    for which, moved in ((-1, task != task), (fold, state.fold[task] == fold)):
+        priors = [one._replace(linear=one.linear * (9 if k == which else 1)) for k, one in enumerate(head.priors, start=-1)]
+        meta.state_ = state._replace(heads=(head._replace(prior=priors[0], blind=tuple(priors[1:])),))
+        np.testing.assert_array_equal(meta.predict(X, groups=task) != known, moved)
+        assert (meta.adapt(X[:6], y[:6]).predict(X) == unseen).all() == (which >= 0)
+    # older models have no such priors
+    meta.state_ = state._replace(heads=(head._replace(blind=()),))
+    assert (meta.predict(X, groups=task) != known).any()
 
 
 def test_intervals_cover_on_unseen_tasks():

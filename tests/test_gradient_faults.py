@@ -50,8 +50,12 @@ t.fit({folder!r}, {own})
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 @pytest.mark.parametrize(
     ("function", "call", "own"),
-    [("training._descend", 2, False), ("checkpoint.safetensors.numpy.save_file", 3, True)],
-    ids=["in its steps", "in a write, own network"],
+    [
+        pytest.param("training._descend", 2, False, id="in its steps"),
+        pytest.param(
+            "checkpoint.safetensors.numpy.save_file", 3, True, id="in a write, own network", marks=pytest.mark.exhaustive
+        ),
+    ],
 )
 def test_a_killed_fit_goes_on_bit_for_bit(function, call, own, tmp_path):
     died = run(KILLED.format(function=function, call=call, folder=str(tmp_path), own=own))

@@ -89,8 +89,8 @@ def _try(name: str) -> SelfTest:
     meta = learner_class(name, False)(random_state=0).fit(X[~unseen], y[~unseen], groups=task[~unseen])
     models = meta.adapt_tasks(X[support], y[support], groups=task[support])
     before, after = meta.predict(X[query]), models.predict(X[query], groups=task[query])
-    errors = (float(np.mean((told - y[query]) ** 2)) for told in (before, after))
-    return SelfTest(name, *errors, time.perf_counter() - start)
+    before, after = (float(np.mean((told - y[query]) ** 2)) for told in (before, after))
+    return SelfTest(name, before, after, time.perf_counter() - start)
 
 
 def _extras() -> list[str]:

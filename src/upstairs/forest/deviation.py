@@ -50,55 +50,77 @@ class Deviation(NamedTuple):
 
 
 def adapt_deviation(
-    prior: Prior, bumps: np.ndarray, rows: Rows, target: np.ndarray, offsets: np.ndarray, classify: bool
-) -> Deviation:
-    """Condition on support rows with targets [n]: u for numbers, 0 and 1 for classes."""
+    priors: tuple[Prior, ...], which: np.ndarray, bumps: np.ndarray, rows: Rows, target: np.ndarray, offsets: np.ndarray,
+    classify: bool,
+) -> Deviation:  # fmt: skip
+    """Condition on support rows with targets [n]: u for numbers, 0 and 1 for classes; ``which`` [T] is each task's prior."""
     sizes = np.diff(offsets)
     factor_at = np.concatenate([[0], np.cumsum(sizes**2)])
     factor, alpha, beta = np.zeros(factor_at[-1]), np.zeros(len(target)), np.zeros(len(target))
     phi_sum, surprise = np.zeros(len(sizes)), np.zeros(len(sizes))
     _adapt(
-        project(prior, rows.linear), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, target,
-        bumps, *_weights(prior), prior.rho, classify,
+        _project(priors, which, rows.linear, offsets), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, target,
+        bumps, which, *_weights(priors), classify,
         offsets, factor_at, factor, alpha, beta, phi_sum, surprise,
     )  # fmt: skip
-    return Deviation(rows, offsets, factor, factor_at, alpha, beta, phi_sum, surprise / prior.sigma2)
+    return Deviation(rows, offsets, factor, factor_at, alpha, beta, phi_sum, surprise / _noise(priors)[which])
 
 
 def predict_deviation(
-    prior: Prior, bumps: np.ndarray, deviation: Deviation, rows: Rows, offsets: np.ndarray, classify: bool
-) -> tuple[np.ndarray, np.ndarray]:
+    priors: tuple[Prior, ...], which: np.ndarray, bumps: np.ndarray, deviation: Deviation, rows: Rows, offsets: np.ndarray,
+    classify: bool,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Mean μ [n] and variance v [n] of query rows, of which task t has those between ``offsets[t]`` and ``offsets[t + 1]``."""
     mean, variance = np.empty(len(rows.f_w)), np.empty(len(rows.f_w))
     support = deviation.rows
+    psi = _project(priors, which, support.linear, deviation.offsets)
     _predict(
-        project(prior, support.linear), support.linear, support.category, support.leaf,
-        project(prior, rows.linear), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b,
-        bumps, *_weights(prior), prior.rho, 0.0 if classify else 1.0, deviation.offsets, offsets, deviation.factor_at,
+        psi, support.linear, support.category, support.leaf,
+        _project(priors, which, rows.linear, offsets), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b,
+        bumps, which, *_weights(priors), 0.0 if classify else 1.0, deviation.offsets, offsets, deviation.factor_at,
         deviation.factor, deviation.alpha, deviation.beta, deviation.phi_sum, mean, variance,
     )  # fmt: skip
-    return mean, prior.sigma2 * variance
+    return mean, np.repeat(_noise(priors)[which], np.diff(offsets)) * variance
 
 
-def _weights(prior: Prior) -> tuple[np.ndarray, np.ndarray, float]:
-    return prior.category, prior.bump, prior.leaf
+def _project(priors: tuple[Prior, ...], which: np.ndarray, linear: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """ψ [n, 5 + J] of each row by its task's prior."""
+    used = np.unique(which)
+    if len(used) == 1:
+        return project(priors[used[0]], linear)
+    of_row = np.repeat(which, np.diff(offsets))
+    psi = np.empty((len(linear), linear.shape[1] + 3))
+    for k in used:
+        psi[of_row == k] = project(priors[k], linear[of_row == k])
+    return psi
+
+
+def _weights(priors: tuple[Prior, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each prior: categories [K, C], bumps [K, R], leaves [K] and ρ [K]."""
+    category, bump, leaf, rho = zip(*((prior.category, prior.bump, prior.leaf, prior.rho) for prior in priors), strict=True)
+    return np.array(category), np.array(bump), np.array(leaf), np.array(rho)
+
+
+def _noise(priors: tuple[Prior, ...]) -> np.ndarray:
+    return np.array([prior.sigma2 for prior in priors])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _adapt(
-    psi, linear, category, leaf, f_w, phi, target, bumps, th_category, th_bump, th_leaf, rho, classify,
+    psi, linear, category, leaf, f_w, phi, target, bumps, which, th_category, th_bump, th_leaf, rhos, classify,
     offsets, factor_at,
     factor, alpha, beta, phi_sum, surprise,
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
-        start, s = offsets[t], offsets[t + 1] - offsets[t]
+        start, s, w = offsets[t], offsets[t + 1] - offsets[t], which[t]
+        th_c, th_b, th_l, rho = th_category[w], th_bump[w], th_leaf[w], rhos[w]
         U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
         K, prior = np.empty((s, s)), np.empty(s)
         for i in range(s):
             for j in range(i, s):
                 K[i, j] = similarity(
                     psi, linear, category, leaf, start + i, psi, linear, category, leaf, start + j,
-                    bumps, th_category, th_bump, th_leaf,
+                    bumps, th_c, th_b, th_l,
                 )  # fmt: skip
             phi_sum[t] += phi[start + i]
             prior[i] = f_w[start + i] + rho * phi[start + i]
@@ -113,11 +135,12 @@ def _adapt(
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _predict(
     psi, linear, category, leaf, q_psi, q_linear, q_category, q_leaf, f_w, phi,
-    bumps, th_category, th_bump, th_leaf, rho, noise, offsets, q_offsets, factor_at,
+    bumps, which, th_category, th_bump, th_leaf, rhos, noise, offsets, q_offsets, factor_at,
     factor, alpha, beta, phi_sum, mean, variance,
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
-        start, s = offsets[t], offsets[t + 1] - offsets[t]
+        start, s, w = offsets[t], offsets[t + 1] - offsets[t], which[t]
+        th_c, th_b, th_l, rho = th_category[w], th_bump[w], th_leaf[w], rhos[w]
         U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
         k = np.empty(s)
         for q in range(q_offsets[t], q_offsets[t + 1]):
@@ -126,12 +149,12 @@ def _predict(
             for i in range(s):
                 k[i] = similarity(
                     psi, linear, category, leaf, start + i, q_psi, q_linear, q_category, q_leaf, q,
-                    bumps, th_category, th_bump, th_leaf,
+                    bumps, th_c, th_b, th_l,
                 )  # fmt: skip
                 m += k[i] * (alpha[start + i] - mixed * beta[start + i])
             v = noise + similarity(
                 q_psi, q_linear, q_category, q_leaf, q, q_psi, q_linear, q_category, q_leaf, q,
-                bumps, th_category, th_bump, th_leaf,
+                bumps, th_c, th_b, th_l,
             )  # fmt: skip
             solve_half(U, s, k)
             for i in range(s):

@@ -42,7 +42,8 @@ def noise_variance(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, folds: l
         return np.repeat((1 - prior.rho) * task_sums(phi, offsets) / np.maximum(sizes, 1), sizes)
 
     unseen = take(rows, s)
-    deviation = adapt_deviation(prior, head.features.bumps, unseen, u[s], offsets, classify=False)
+    which = np.zeros(len(sizes), int)
+    deviation = adapt_deviation((prior,), which, head.features.bumps, unseen, u[s], offsets, classify=False)
     solved = deviation.alpha - level_of(unseen.f_b) * deviation.beta  # A⁻¹e
     f_w, phi = predict_mean(head.mean, tasks.X[s], (fold[s] + 1) % len(folds))
     other = u[s] - f_w - prior.rho * phi - level_of(phi)

@@ -22,7 +22,7 @@ from upstairs.forest.inner import Head, State, log_proba_of, number_of
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.noise import noise_variance
-from upstairs.forest.prior import learn_prior
+from upstairs.forest.prior import learn_priors
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
 from upstairs.prediction import finite_dof
@@ -67,11 +67,12 @@ class Info(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A head, and the meta-train rows as it sees them out of fold, with their targets [n]."""
+    """A head, and the meta-train rows as it sees them out of fold, with their targets [n] and the fold [T] of each task."""
 
     head: Head
     rows: Rows
     target: np.ndarray
+    fold: np.ndarray
     level: float
     noise: float
 
@@ -85,7 +86,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     known_fold = np.full(tasks.n_tasks, -1)
     if used is few:
         known_fold[which] = fold
-    trained = (_learn_classes if n_classes else _learn_numbers)(used, folds, n_classes, params, rng)
+    trained = (_learn_classes if n_classes else _learn_numbers)(used, fold, folds, n_classes, params, rng)
     episodes = draw_episodes(used, N_CALIBRATION_EPISODES, rng)
     state = (_combine_classes if n_classes else _combine_numbers)(trained, used, episodes, rng)
     main = trained[state.main]
@@ -103,7 +104,9 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     )
 
 
-def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
+def _learn_numbers(
+    tasks: Tasks, fold: np.ndarray, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
+) -> list[Trained]:
     """A head for y, and one for log y where that makes sense."""
     trained = []
     for scale in (identity_scale(tasks.y), log_scale(tasks.y)):
@@ -113,15 +116,17 @@ def _learn_numbers(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng, scale.log)
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
-        head, rows = _learn_head(tasks, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
+        head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
-        nu, kappa = _learn_student(head, rows, u, episodes)
+        nu, kappa = _learn_student(head, rows, u, fold, episodes)
         noise = noise_variance(head, rows, u, tasks, folds, episodes) * scale.sd**2
-        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, b * scale.sd**2, noise))
+        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, fold, b * scale.sd**2, noise))
     return trained
 
 
-def _learn_classes(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
+def _learn_classes(
+    tasks: Tasks, fold: np.ndarray, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
+) -> list[Trained]:
     """A head for two classes, or one for each."""
     trained = []
     for c in [1] if n_classes == 2 else range(n_classes):
@@ -129,30 +134,30 @@ def _learn_classes(tasks: Tasks, folds: list[Fold], n_classes: int, params: dict
         shared, f_w, f_b = learn_shared_mean(tasks, y, folds, True, params["learning_rate"], rng)
         offset = newton_offsets(y, f_w, tasks.offsets, np.zeros(tasks.n_tasks), steps=5, variance=0.5)
         residual = y - expit(jackknife_logit(y, f_w, tasks.offsets, offset, 0.5))
-        head, rows = _learn_head(tasks, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
-        trained.append(Trained(head, rows, y, float(head.prior.linear[0]), 1.0))
+        head, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
+        trained.append(Trained(head, rows, y, fold, float(head.prior.linear[0]), 1.0))
     return trained
 
 
 def _learn_head(
-    tasks: Tasks, target: np.ndarray, shared: SharedMean, f_w: np.ndarray, f_b: np.ndarray, residual: np.ndarray,
-    level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
+    tasks: Tasks, fold: np.ndarray, target: np.ndarray, shared: SharedMean, f_w: np.ndarray, f_b: np.ndarray,
+    residual: np.ndarray, level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
 ) -> tuple[Head, Rows]:  # fmt: skip
-    """Effect trees on the leave-one-out residual [n], features, and the prior from a first guess of level and noise."""
+    """Effect trees on the leave-one-out residual [n], features, and the priors from a first guess of level and noise."""
     effects = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
     rows = to_rows(features, tasks.X, f_w, f_b, leaf_of(effects, tasks.X))
     episodes = draw_episodes(tasks, params["n_episodes"], rng)
-    prior = learn_prior(rows, target, episodes, features, level, noise, scale is None, rng)
-    return Head(shared, effects, features, prior, scale, np.inf, 1.0), rows
+    prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
+    return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows
 
 
-def _learn_student(head: Head, rows: Rows, u: np.ndarray, episodes: Episodes) -> tuple[float, float]:
+def _learn_student(head: Head, rows: Rows, u: np.ndarray, fold: np.ndarray, episodes: Episodes) -> tuple[float, float]:
     """ν and κ by the likelihood of the queries of fresh episodes."""
     held = []
     for shots in (2, 5, 10):
         some = episodes.telling(shots)
-        held.append((*_held_out(head, rows, u, some, shots), u[some.query[some.query >= 0]]))
+        held.append((*_held_out(head, rows, u, fold, some, shots), u[some.query[some.query >= 0]]))
     best = (-np.inf, np.inf, 1.0)
     for nu in NUS:
         for kappa in KAPPAS:
@@ -170,7 +175,7 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     numbers, targets, names = [], [], []
     for shots in BUCKETS:
         some = episodes.telling(shots)
-        held = [_held_out(one.head, one.rows, one.target, some, shots) for one in trained]
+        held = [_held_out(one.head, one.rows, one.target, one.fold, some, shots) for one in trained]
         numbers.append([number_of(one.head, *answer) for one, answer in zip(trained, held, strict=True)])
         targets.append(tasks.y[some.query[some.query >= 0]])
         names.append(np.repeat(some.task, np.diff(held[0][-1])))
@@ -184,7 +189,7 @@ def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     log_probas, targets = [], []
     for shots in BUCKETS:
         some = episodes.telling(shots)
-        answers = [_held_out(one.head, one.rows, one.target, some, shots)[1:3] for one in trained]
+        answers = [_held_out(one.head, one.rows, one.target, one.fold, some, shots)[1:3] for one in trained]
         log_probas.append(log_proba_of(answers, np.full(len(answers[0][0]), shots)))
         targets.append(tasks.y[some.query[some.query >= 0]])
     calibration = learn_temperatures(BUCKETS, log_probas, targets)
@@ -193,12 +198,13 @@ def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
 
 
 def _held_out(
-    head: Head, rows: Rows, target: np.ndarray, episodes: Episodes, shots: int
+    head: Head, rows: Rows, target: np.ndarray, fold: np.ndarray, episodes: Episodes, shots: int
 ) -> tuple[Deviation, np.ndarray, np.ndarray, np.ndarray]:
     """Deviations of episodes; mean, variance and offsets of their queries."""
     support, query = episodes.support[:, :shots], episodes.query
     s, q = support[support >= 0], query[query >= 0]
     offsets, bumps, classify = offsets_of((query >= 0).sum(axis=1)), head.features.bumps, head.scale is None
     support_offsets = offsets_of((support >= 0).sum(axis=1))
-    deviation = adapt_deviation(head.prior, bumps, take(rows, s), target[s], support_offsets, classify)
-    return deviation, *predict_deviation(head.prior, bumps, deviation, take(rows, q), offsets, classify), offsets
+    priors = (head.priors, head.prior_of(fold[episodes.task]))
+    deviation = adapt_deviation(*priors, bumps, take(rows, s), target[s], support_offsets, classify)
+    return deviation, *predict_deviation(*priors, bumps, deviation, take(rows, q), offsets, classify), offsets

@@ -25,35 +25,48 @@ from upstairs.episodes import Episodes
 from upstairs.forest.gradient import EpisodeData, alike_weights, gather, gradient_of, predict_queries
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
 
-__all__ = ["learn_prior"]
+__all__ = ["learn_priors"]
 
 PENALTY, CLASS_PENALTY = 2e-4, 6e-5
 SLOPE_PENALTY = 2e-3
 SQUARED_SHARE = 0.7
 WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
+BLIND_STEPS = 4
+"""From the prior of all tasks to one that forgot a fold of them."""
 LEAST_THETA, MOST_THETA, MOST_CLASS_THETA = 1e-5, 1e3, 8.0
 
 
-def learn_prior(
-    rows: Rows, target: np.ndarray, episodes: Episodes, features: FeatureMap, level: float, sigma2: float, classify: bool,
-    rng: np.random.Generator,
-) -> Prior:  # fmt: skip
-    """Minimise L over the episodes, for rows [n] and their targets [n] (u, or 0 and 1), from a first guess of the variances."""
+def learn_priors(
+    rows: Rows, target: np.ndarray, episodes: Episodes, fold: np.ndarray, features: FeatureMap, level: float, sigma2: float,
+    classify: bool, rng: np.random.Generator,
+) -> tuple[Prior, tuple[Prior, ...]]:  # fmt: skip
+    """Minimise L over the episodes, for rows [n] and their targets [n] (u, or 0 and 1), from a first guess of the variances.
+
+    Beside the prior of all tasks, for each fold [T] of them one that forgot it: what is judged on a task must not have seen it.
+    """
     most = MOST_CLASS_THETA if classify else MOST_THETA
     start = _first_guess(features, float(np.clip(level, 0.01, min(100.0, most))), sigma2, rng)
-    if not episodes.shots.any():
-        return start  # no task has two rows: nothing says how the rows of one move together
-    bounds = _bounds(start, most, classify)
-    objective = _class_objective if classify else _number_objective
-    data = gather(rows, target, episodes, features)
-    few = EpisodeData(*(field[:WARM_UP_EPISODES] for field in data))
-    x = _pack(start)
+    data, fold = gather(rows, target, episodes, features), fold[episodes.task]
     # most of the way on few episodes: a step costs a fifth there
-    for some, steps in zip((few, data), MOST_STEPS, strict=True):
-        x = optimize.minimize(
-            lambda x, some=some: objective(_unpack(x, start), some),
-            x, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps, "ftol": TOLERANCE},
-        ).x  # fmt: skip
+    warm = _minimise(start, _some(data, slice(WARM_UP_EPISODES)), MOST_STEPS[0], most, classify)
+    prior = _minimise(warm, data, MOST_STEPS[1], most, classify)
+    others = (np.flatnonzero(fold != k)[:WARM_UP_EPISODES] for k in range(fold.max() + 1))
+    return prior, tuple(_minimise(prior, _some(data, some), BLIND_STEPS, most, classify) for some in others)
+
+
+def _some(data: EpisodeData, which: slice | np.ndarray) -> EpisodeData:
+    return EpisodeData(*(field[which] for field in data))
+
+
+def _minimise(start: Prior, data: EpisodeData, steps: int, most: float, classify: bool) -> Prior:
+    """L on these episodes, by so many steps at most; where none has a support, nothing is learned."""
+    if not data.n_support.any():
+        return start
+    objective = _class_objective if classify else _number_objective
+    x = optimize.minimize(
+        lambda x: objective(_unpack(x, start), data), _pack(start), jac=True, method="L-BFGS-B",
+        bounds=_bounds(start, most, classify), options={"maxiter": steps, "ftol": TOLERANCE},
+    ).x  # fmt: skip
     return _unpack(x, start)
 
 
