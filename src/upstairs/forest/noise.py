@@ -12,7 +12,6 @@ What both models have wrong alike is left in, what the second one learned by hea
 import numpy as np
 
 from upstairs.episodes import Episodes
-from upstairs.forest.boosting import Fold
 from upstairs.forest.deviation import adapt_deviation
 from upstairs.forest.inner import Head
 from upstairs.forest.kernel import Rows, take
@@ -27,16 +26,13 @@ LEAST_SHARE = 0.1
 """Of the prior's σ², which counts as noise all that it can't explain."""
 
 
-def noise_variance(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, folds: list[Fold], episodes: Episodes) -> float:
-    """σ² on the scale of u [n], from meta-train rows as they are seen out of fold, by the supports of episodes."""
+def noise_variance(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, fold: np.ndarray, episodes: Episodes) -> float:
+    """σ² on the scale of u [n], from meta-train rows as seen out of their task's fold [T], by the supports of episodes."""
     prior, support = head.prior, episodes.support[:N_EPISODES]
     s, sizes = support[support >= 0], (support >= 0).sum(axis=1)
     if not len(s):
         return prior.sigma2
     offsets = offsets_of(sizes)
-    fold = np.empty(len(u), int)
-    for k, one in enumerate(folds):
-        fold[one.held_rows] = k
 
     def level_of(phi):
         return np.repeat((1 - prior.rho) * task_sums(phi, offsets) / np.maximum(sizes, 1), sizes)
@@ -45,6 +41,6 @@ def noise_variance(head: Head, rows: Rows, u: np.ndarray, tasks: Tasks, folds: l
     which = np.zeros(len(sizes), int)
     deviation = adapt_deviation((prior,), which, head.features.bumps, unseen, u[s], offsets, classify=False)
     solved = deviation.alpha - level_of(unseen.f_b) * deviation.beta  # A⁻¹e
-    f_w, phi = predict_mean(head.mean, tasks.X[s], (fold[s] + 1) % len(folds))
+    f_w, phi = predict_mean(head.mean, tasks.X[s], (fold[tasks.task_of_row[s]] + 1) % (fold.max() + 1))
     other = u[s] - f_w - prior.rho * phi - level_of(phi)
     return max(float(solved @ other) / len(s), LEAST_SHARE * prior.sigma2)

@@ -119,7 +119,7 @@ def _learn_numbers(
         head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
         nu, kappa = _learn_student(head, rows, u, fold, episodes)
-        noise = noise_variance(head, rows, u, tasks, folds, episodes) * scale.sd**2
+        noise = noise_variance(head, rows, u, tasks, fold, episodes) * scale.sd**2
         trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, fold, b * scale.sd**2, noise))
     return trained
 

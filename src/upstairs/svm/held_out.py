@@ -173,8 +173,7 @@ def _platt(f: np.ndarray, y: np.ndarray) -> np.ndarray:
         decrease = -gradient @ move
         if decrease < SMALLEST_DECREASE:
             break
-        while length > SHORTEST_STEP and loss(at + length * move) > value - 1e-4 * length * decrease:
+        while (new := loss(at + length * move)) > value - 1e-4 * length * decrease and length > SHORTEST_STEP:
             length /= 2
-        at = at + length * move
-        value = loss(at)
+        at, value = at + length * move, new
     return at
