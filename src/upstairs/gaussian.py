@@ -13,10 +13,11 @@ in the last digit.
 import numba
 import numpy as np
 
-__all__ = ["FAST", "cholesky", "condition", "solve", "solve_half", "solve_many"]
+from upstairs.compiled import FAST
+
+__all__ = ["cholesky", "condition", "solve", "solve_half", "solve_many"]
 
 NEWTON_STEPS, LONGEST_STEP, SMALLEST_STEP, LEAST_CURVATURE = 8, 4.0, 1e-6, 1e-3
-FAST = {"contract", "reassoc", "nsz"}
 
 
 @numba.njit(inline="always", fastmath=FAST)

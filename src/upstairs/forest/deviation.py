@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from upstairs.compiled import FAST
 from upstairs.forest.kernel import Prior, Rows, project, similarity
-from upstairs.gaussian import FAST, condition, solve_half
+from upstairs.gaussian import condition, solve_half
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
 

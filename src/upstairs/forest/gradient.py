@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from upstairs.compiled import FAST
 from upstairs.episodes import SHOTS, Episodes
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
-from upstairs.gaussian import FAST, condition, solve_many
+from upstairs.gaussian import condition, solve_many
 
 __all__ = ["EpisodeData", "alike_weights", "gather", "gradient_of", "predict_queries"]
 

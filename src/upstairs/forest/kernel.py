@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from upstairs.gaussian import FAST
+from upstairs.compiled import FAST
 from upstairs.tasks import Tasks
 
 __all__ = [

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from upstairs.gaussian import FAST
+from upstairs.compiled import FAST, read_only
 
 __all__ = ["MOST_SWEEPS", "SMALLEST_MOVE", "adapt_by_coordinates", "descend_coordinates", "pass_rows"]
 
@@ -30,6 +30,7 @@ def descend_coordinates(
 ) -> tuple[float, float, int]:
     """From θ [q] and slopes s [n], which move in place, to a relative duality gap; Σ_t c_t n_t L_t, the gap, and the sweeps."""
     edges, rng = _block_edges(offsets), np.random.default_rng(seed)
+    phi, y, offsets, low, high, relevance = map(read_only, (phi, y, offsets, low, high, relevance))
     fixed = (low, high, loss.tube, float(loss.squared), cost, C * relevance)
     total, gap, sweep = np.inf, np.inf, 0
     with ThreadPoolExecutor(len(edges) - 1) as threads:
@@ -49,7 +50,8 @@ def descend_coordinates(
 def adapt_by_coordinates(phi, y, f, offsets, loss, low, high, C, relevance) -> tuple[np.ndarray, np.ndarray]:
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
-    _adapt(phi, y, f, offsets, low, high, loss.tube, float(loss.squared), C, relevance, v, slope)
+    phi, y, f, offsets, low, high, C, relevance = map(read_only, (phi, y, f, offsets, low, high, C, relevance))
+    _adapt(phi, y, f, offsets, low, high, C, relevance, loss.tube, float(loss.squared), v, slope)
     return v, slope
 
 
@@ -149,7 +151,7 @@ def _objectives(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def _adapt(phi, y, f, offsets, low, high, tube, squared, C, relevance, v, slope):  # pragma: no cover (compiled)
+def _adapt(phi, y, f, offsets, low, high, C, relevance, tube, squared, v, slope):  # pragma: no cover (compiled)
     """Few rows are seen through their kernel, many through their features: whichever is smaller."""
     q = phi.shape[1]
     step, left = np.empty(q), y - f

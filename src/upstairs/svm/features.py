@@ -176,7 +176,7 @@ def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
         index, sign, n_components = kernel_map.parts
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
         sketch.indexHash_, sketch.bitHash_ = index, sign
-        return sketch.transform(Z)
+        return sketch.transform(Z).astype(np.float32)
     return np.asarray(kernel_map.custom(Z), np.float32)
 
 

@@ -90,7 +90,7 @@ def solve(
     lam, C : float
         λ and C.
     """
-    sizes, y = np.diff(offsets), np.ascontiguousarray(y)
+    sizes = np.diff(offsets)
     cost = lam / (len(sizes) * np.maximum(sizes, 1.0))
     low, high = limits(machine.loss, y)
     theta = np.zeros(phi.shape[1]) if start is None else combine(phi, cost, start, offsets)
@@ -121,10 +121,8 @@ def adapt_machines(
     v : float64 [T, q]
     slope : float64 [n]
     """
-    # loops are compiled anew for each layout, and for arrays that can't be written to, as those of a mapped file
-    y, f, relevance = (np.require(one, requirements=["C", "W"]) for one in (y, f, machine.relevance))
     low, high = limits(machine.loss, y)
-    problem = (phi, y, f, offsets, machine.loss, low, high, C, relevance)
+    problem = (phi, y, f, offsets, machine.loss, low, high, C, machine.relevance)
     return adapt_exactly(*problem) if machine.loss.squared else adapt_by_coordinates(*problem)
 
 

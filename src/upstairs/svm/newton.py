@@ -15,7 +15,8 @@ import numba
 import numpy as np
 from scipy import linalg
 
-from upstairs.gaussian import FAST, cholesky, solve
+from upstairs.compiled import FAST, read_only
+from upstairs.gaussian import cholesky, solve
 from upstairs.svm.coordinate_descent import MOST_SWEEPS, SMALLEST_MOVE, pass_rows
 
 __all__ = ["adapt_exactly", "descend_newton"]
@@ -31,7 +32,10 @@ def adapt_exactly(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
-    _machines(phi, y, f, offsets, 0, len(C), loss.hinge, loss.tube, low, high, C, relevance, np.ones(len(C)), slope, v, False)
+    phi, y, f, offsets, low, high, C, relevance, cost = map(
+        read_only, (phi, y, f, offsets, low, high, C, relevance, np.ones(len(C)))
+    )
+    _machines(phi, y, f, offsets, low, high, C, relevance, cost, 0, len(C), loss.hinge, loss.tube, slope, v, False)
     return v, slope
 
 
@@ -39,7 +43,10 @@ def descend_newton(
     phi, y, offsets, cost, loss, low, high, C, relevance, theta, slope, tolerance
 ) -> tuple[np.ndarray, float, float, int]:  # fmt: skip
     """From θ [q] and slopes s [n] to a relative duality gap; slopes, Σ_t c_t n_t L_t, the gap, and the steps taken."""
-    C_of_task, no_v = np.full(len(cost), C), np.empty((0, 0))
+    phi, y, offsets, low, high, C, relevance, cost = map(
+        read_only, (phi, y, offsets, low, high, np.full(len(cost), C), relevance, cost)
+    )
+    no_v = np.empty((0, 0))
     edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), len(cost)))
     blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
@@ -48,11 +55,12 @@ def descend_newton(
 
         def look(theta: np.ndarray, slope: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
             """F, its part that is loss, gradient, Hessian and slopes, found from those of a neighbour."""
-            slope, f = slope.copy(), phi @ theta
+            slope, f = slope.copy(), read_only(phi @ theta)
 
             def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
-                shape = (loss.hinge, loss.tube, low, high, C_of_task, relevance, cost)
-                return _machines(phi, y, f, offsets, *block, *shape, slope, no_v, True)
+                return _machines(
+                    phi, y, f, offsets, low, high, C, relevance, cost, *block, loss.hinge, loss.tube, slope, no_v, True
+                )  # fmt: skip
 
             total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
             return theta @ theta / 2 + total, total, theta - pulled, hessian + np.eye(len(theta)), slope
@@ -74,7 +82,7 @@ def descend_newton(
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _machines(
-    phi, y, f, offsets, first, last, hinge, tube, low, high, C, relevance, cost, slope, v, outer
+    phi, y, f, offsets, low, high, C, relevance, cost, first, last, hinge, tube, slope, v, outer
 ):  # fmt: skip  # pragma: no cover (compiled)
     """Machines of tasks first to last, from active sets as in ``slope``; it and ``v`` are filled. If ``outer``: Σ c n L,
     Σ c s φ and the Hessian's part."""

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
+from upstairs.compiled import read_only
 from upstairs.gradient.encoder import features
 from upstairs.gradient.padding import padded_rows, row_blocks
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
@@ -133,14 +134,14 @@ def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: n
     parts, (rho, noise, _), sizes = _rows(weights, prior, problem, D), _settings(prior), np.diff(offsets)
     r = parts.shape[1] - 2
     found = [np.zeros((len(sizes), *shape), np.float32) for shape in ((), (r, r), (r,), (r,), ())]
-    adapt_ragged(parts, y[:, 0], offsets, rho, noise, *found)
+    adapt_ragged(parts, read_only(y[:, 0]), read_only(offsets), rho, noise, *found)
     return Adapted(sizes, *found)
 
 
 def predict_many(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: np.ndarray, offsets: np.ndarray) -> Latent:
     """`predict` for many tasks of numbers."""
     mean, variance, spread2, dof = latent = np.empty((4, len(D)))
-    predict_ragged(_rows(weights, prior, problem, D), offsets, *_settings(prior), *adapted, latent)
+    predict_ragged(_rows(weights, prior, problem, D), read_only(offsets), *_settings(prior), *adapted, latent)
     return Latent(mean[:, None], variance[:, None], spread2[:, None], dof)
 
 
@@ -198,7 +199,7 @@ def _rows(weights: dict, prior: dict, problem: Problem, D: np.ndarray) -> np.nda
         np.asarray(_joined(weights, prior, problem, padded_rows(D[start:stop], padded)))[: stop - start]
         for start, stop, padded in row_blocks(len(D))
     ]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return read_only(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
 
 
 @functools.partial(jax.jit, static_argnames="problem")

@@ -7,7 +7,8 @@ single precision needs the slower way of `bayes.adapt`. The root that both keep 
 import numba
 import numpy as np
 
-from upstairs.gaussian import FAST, cholesky, solve_half
+from upstairs.compiled import FAST
+from upstairs.gaussian import cholesky, solve_half
 
 __all__ = ["adapt_ragged", "predict_ragged"]
 
