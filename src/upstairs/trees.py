@@ -106,24 +106,20 @@ def flatten(boosters: Sequence[Booster]) -> Trees:
 def sum_of(trees: Trees, X: np.ndarray, n_groups: int) -> np.ndarray:
     """Sum of the leaf values of each group's trees, float64 [n, n_groups], for rows X float32 [n, p]."""
     out = np.zeros((len(X), n_groups))
-    _replay(*_read_only(trees), read_only(X), out, np.empty((0, 0), np.uint8))
+    _replay(*trees, read_only(X), out, np.empty((0, 0), np.uint8))
     return out
 
 
 def leaf_of(trees: Trees, X: np.ndarray) -> np.ndarray:
     """Index of the leaf that each row reaches in each tree, uint8 [n, M], counted from the tree's first."""
     leaves = np.empty((len(X), len(trees.group)), np.uint8)
-    _replay(*_read_only(trees), read_only(X), np.empty((0, 0)), leaves)
+    _replay(*trees, read_only(X), np.empty((0, 0)), leaves)
     return leaves
 
 
 def contributions(text: str, X: np.ndarray) -> np.ndarray:
     """Shapley values by column of a booster's sums, and last what they add to: [n, p + 1] each (Lundberg et al. 2020)."""
     return _parse(text).predict(X, pred_contrib=True, num_threads=1)
-
-
-def _read_only(trees: Trees) -> Trees:
-    return Trees(*map(read_only, trees))
 
 
 @numba.njit(cache=True, nogil=True)

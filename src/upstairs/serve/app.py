@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,6 +24,7 @@ from upstairs.serve.problems import MEDIA_TYPE, Problem
 from upstairs.serve.service import Service
 from upstairs.serve.settings import Settings
 from upstairs.serve.tokens import Tokens
+from upstairs.serve.turns import Turns
 
 __all__ = ["create", "from_environment"]
 
@@ -59,8 +59,8 @@ def create(settings: Settings) -> Starlette:
         metrics,
         limits,
     )
-    threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="upstairs")
-    door = Door(service, Tokens.find(settings.tokens), Places(limits), threads)
+    turns = Turns(service, limits.threads)
+    door = Door(service, Tokens.find(settings.tokens), Places(limits), turns)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,7 +70,7 @@ def create(settings: Settings) -> Starlette:
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
-        threads.shutdown()
+        turns.shutdown()
         service.memory.close()
 
     app = Starlette(routes=_routes(door), lifespan=lifespan, exception_handlers={HTTPException: _nothing_here})

@@ -1,6 +1,6 @@
 """One way for every request: token, place, body, handler, answer; then metrics and a line in the log.
 
-Handlers are plain functions. Those that compute run in a few threads, in turn, so that the event loop stays free for health
+Handlers are plain functions. Those that compute run in threads, in turn (`turns`), so that the event loop stays free for health
 checks and slow clients; a request whose time is up is told so, and its place stays taken until the thread is done with it.
 """
 
@@ -9,11 +9,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
-
-import msgspec
 
 from upstairs.serve import arrow, problems
 from upstairs.serve.limits import Places
@@ -22,6 +19,7 @@ from upstairs.serve.operations import Operation
 from upstairs.serve.problems import Problem
 from upstairs.serve.service import Call, Reply, Service
 from upstairs.serve.tokens import Client, Tokens
+from upstairs.serve.turns import Turns, encoded
 
 __all__ = ["Address", "Door", "send_problem"]
 
@@ -34,7 +32,7 @@ class Door(NamedTuple):
     service: Service
     tokens: Tokens
     places: Places
-    threads: ThreadPoolExecutor
+    turns: Turns
 
 
 class Request(NamedTuple):
@@ -100,15 +98,15 @@ class Address:
     async def _answer(self, request: Request, operation: Operation, client: Client) -> Reply:
         service, places = self._door.service, self._door.places
         if operation.runs == "here":
-            return _encoded(operation.handler(service, await self._call(request, operation)))
+            return encoded(operation.handler(service, await self._call(request, operation)))
         if operation.runs == "aside":
             call = await self._call(request, operation)
-            return await asyncio.to_thread(lambda: _encoded(operation.handler(service, call)))
+            return await asyncio.to_thread(lambda: encoded(operation.handler(service, call)))
         places.take(client.name)
         try:
             call = await self._call(request, operation)
             given_up = threading.Event()
-            future = asyncio.get_running_loop().run_in_executor(self._door.threads, _run, operation, service, call, given_up)
+            future = self._door.turns.submit(operation, call, given_up)
         except BaseException:
             places.give_back(client.name)
             raise
@@ -167,19 +165,6 @@ class Address:
 
 async def send_problem(send, problem: Problem, identity: str) -> None:
     await _send(send, problem.status, problems.MEDIA_TYPE, problem.encode(identity), identity, problem.headers)
-
-
-def _run(operation: Operation, service: Service, call: Call, given_up: threading.Event) -> Reply:
-    if given_up.is_set():  # nobody waits for it any more
-        return Reply(b"", 503)
-    return _encoded(operation.handler(service, call))
-
-
-def _encoded(answer: Any) -> Reply:
-    reply = answer if isinstance(answer, Reply) else Reply(answer)
-    if reply.content is None or isinstance(reply.content, bytes):
-        return reply._replace(content=reply.content or b"")
-    return reply._replace(content=msgspec.json.encode(reply.content))
 
 
 async def _send(send, status: int, media_type: str, body: bytes, identity: str, headers: dict[str, str] | None = None) -> None:

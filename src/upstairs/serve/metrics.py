@@ -55,11 +55,12 @@ class Metrics:
         self._requests.labels(operation, status).inc()
         self._seconds.labels(operation).observe(seconds)
 
-    def prediction(self, model: str, shots: int, n_rows: int, novelty: float | None) -> None:
+    def prediction(self, model: str, shots: int, n_rows: int) -> None:
         self._support.labels(model).observe(shots)
         self._query.labels(model).inc(n_rows)
-        if novelty is not None:
-            self._novelty.labels(model).observe(novelty)
+
+    def novelty(self, model: str, p_value: float) -> None:
+        self._novelty.labels(model).observe(p_value)
 
     def labels_arrived(self, model: str, residuals: np.ndarray | None, met: np.ndarray) -> None:
         """Errors by standard deviation [n], None for classes, and whether the interval or class was right [n]."""

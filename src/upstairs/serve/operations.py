@@ -1,6 +1,6 @@
 """Every address of the API as data: method, path, scope, messages, problems, example. Routes and OpenAPI are made of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from upstairs.serve import messages, metrics, remembering, stateless, status
@@ -38,6 +38,8 @@ class Operation(NamedTuple):
     parameters : tuple of Parameter
     example : object, optional
         Of a request.
+    together : (service, calls) -> list of messages, replies or exceptions, optional
+        Answers calls with JSON in one go.
     bulk : bool
         Takes Arrow streams as well.
     media_type : str or None
@@ -56,6 +58,7 @@ class Operation(NamedTuple):
     request: Any = None
     parameters: tuple[Parameter, ...] = ()
     example: Any = None
+    together: Callable[[Service, Sequence[Call]], list[Any]] | None = None
     bulk: bool = False
     media_type: str | None = None
 
@@ -93,7 +96,7 @@ OPERATIONS = (
     Operation(
         "predict", "POST", "/v1/models/{model}/predict", "Adapt to the support rows of a task and predict its query rows.",
         "read", stateless.predict_rows, "queued", messages.Prediction, (*_COMPUTES, *_ONE), messages.PredictRequest,
-        (MODEL, COVERAGE), {"support": _SUPPORT, "query": _QUERY, "coverage": 0.9}, bulk=True,
+        (MODEL, COVERAGE), {"support": _SUPPORT, "query": _QUERY, "coverage": 0.9}, stateless.predict_together, bulk=True,
     ),
     Operation(
         "appendRows", "POST", "/v1/models/{model}/tasks/{task}/rows", "Remember labelled rows of a task.",

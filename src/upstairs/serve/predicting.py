@@ -12,7 +12,7 @@ from upstairs.serve.models import Model
 from upstairs.serve.service import Service
 from upstairs.serve.tables import Table, told_of
 
-__all__ = ["label_names", "next_row", "novelty_of", "predict"]
+__all__ = ["label_names", "next_row", "novelty_of", "predict", "tell"]
 
 
 def predict(
@@ -35,22 +35,34 @@ def predict(
         explanation = asked.explain(query.X) if request.explain and known is None else None
     if request.explain and known is not None:
         warnings.append("Tasks known from the fit aren't explained; send support rows, and their predictions are.")
-    shots, novelty = _shots(model, adapted, known), novelty_of(adapted) if request.novelty else None
-    service.metrics.prediction(model.name, shots, query.n_rows, novelty)
+    based_on = "support" if adapted is not None else "columns" if known is None else "known task"
+    message = tell(service, model, answers, based_on, _shots(model, adapted, known), request.coverage, warnings)
+    message.explanation = None if explanation is None else _explained(model, explanation)
+    if request.novelty:
+        message.novelty = novelty_of(adapted)
+        if message.novelty is not None:
+            service.metrics.novelty(model.name, message.novelty)
+    return message
+
+
+def tell(
+    service: Service, model: Model, answers: dict[str, np.ndarray], based_on: str, shots: int, coverage: float,
+    warnings: list[str],
+) -> messages.Prediction:  # fmt: skip
+    """What `predict_all` answered about the rows of one task, as a message."""
+    service.metrics.prediction(model.name, shots, len(answers["prediction"]))
     message = messages.Prediction(
         model=messages.ModelVersion(model.name, model.version),
-        based_on="support" if adapted is not None else "columns" if known is None else "known task",
+        based_on=based_on,
         shots=shots,
         prediction=answers["prediction"].tolist(),
-        novelty=novelty,
-        explanation=None if explanation is None else _explained(model, explanation),
         warnings=warnings,
     )
     if model.classifies:
         message.probability = dict(zip(label_names(model), answers["probability"].T.tolist(), strict=True))
     else:
         message.std, message.lower, message.upper = (answers[name].tolist() for name in ("std", "lower", "upper"))
-        message.coverage = request.coverage
+        message.coverage = coverage
     return message
 
 

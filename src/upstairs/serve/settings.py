@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     at_once, at_once_per_client : int
         Requests in a worker that compute or wait to, of all clients and of one.
     threads : int
-        That compute in a worker.
+        That compute in a worker, beside the one that answers predictions together.
     cache_bytes : int
         Memory of adapted models that a worker keeps.
     """
