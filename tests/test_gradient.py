@@ -188,6 +188,14 @@ def test_a_step_is_plain_gradient_descent(name):
     assert stays == (name == "anil")
 
 
+def test_another_budget_compiles_nothing():
+    MetaGradientRegressor(**SMALL).fit(X[SEEN], Y[SEEN], groups=TASK[SEEN])
+    compiled = training._descend._cache_size()
+    other = SMALL | {"n_steps": 50, "learning_rate": 3e-3, "weight_decay": 0.1}
+    MetaGradientRegressor(**other).fit(X[SEEN], Y[SEEN], groups=TASK[SEEN])
+    assert training._descend._cache_size() == compiled
+
+
 @pytest.mark.parametrize("name", list(RULES))
 def test_a_rule_says_which_of_its_weights_are_slow(name):
     problem = problem_of(name)

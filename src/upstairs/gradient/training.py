@@ -181,12 +181,15 @@ def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> 
     return Progress(theta, optimizer, theta, np.array(0), np.empty(0), np.empty(0))
 
 
-@functools.cache
 def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
-    """Of the weights and of the prior."""
+    """Of the weights and of the prior. The budget may be traced, so that another one compiles nothing."""
 
-    def cosine(rate):
-        return optax.cosine_decay_schedule(rate, max(budget.n_steps, 1), LAST_RATE)
+    def cosine(rate):  # optax's own asks whether the number of steps is positive, which tracing can't tell
+        def schedule(step):
+            done = jnp.minimum(step / jnp.maximum(budget.n_steps, 1), 1)
+            return rate * (LAST_RATE + (1 - LAST_RATE) * (1 + jnp.cos(jnp.pi * done)) / 2)
+
+        return schedule
 
     def safe(optimizer):
         clipped = optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optimizer)
@@ -198,7 +201,7 @@ def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
     return safe(weights), safe(optax.adam(cosine(PRIOR_RATE)))
 
 
-@functools.partial(jax.jit, static_argnames=("problem", "budget"))
+@functools.partial(jax.jit, static_argnames="problem")
 def _descend(problem, budget, theta, optimizer, seen, unseen):
     """As many steps as the batches [steps, K, tasks, ...] hold."""
     for_weights, for_prior = _optimizers(budget, problem.rule.slow)
