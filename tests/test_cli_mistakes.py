@@ -39,7 +39,7 @@ MISTAKES = {
     "output is the input": ((*FIT, "-o", "rows.csv"), r"rows.csv is the input, and would be overwritten"),
     "classes of fractions": ((*FIT, "--classify"), r"'sales' holds fractions, which are no classes"),
     "missing option": (("fit", "rows.csv", "--task=store"), r"Missing option '--output' / '-o'. See `upstairs fit --help`"),
-    "missing column": (("fit", "rows.csv", "--task=store", "-o", "m.upstairs"), r"fit needs --task and --target"),
+    "missing column": (("fit", "rows.csv", "--task=store", "-o", "m.upstairs"), r"rows.csv needs --task and --target"),
     "unknown option": ((*FIT, "--trees=3"), r"No such option: --trees"),
     "unknown command": (("fti", "rows.csv"), r"No such command 'fti'"),
     "text for a number": ((*FIT, "--seed=x"), r"Invalid value for '--seed'"),

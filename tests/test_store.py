@@ -12,7 +12,8 @@ import pytest
 from sklearn.base import clone
 
 from every_learner import CLASSIFIERS, REGRESSORS
-from upstairs import UpstairsError, contract, open_store, pack, tasks
+from upstairs import UpstairsError, open_store, pack, tasks
+from upstairs import store as stores
 from upstairs.baselines.shrunk_mean import ShrunkMeanRegressor
 from upstairs.store import TaskStore
 from upstairs.tasks import Tasks, few_rows, offsets_of
@@ -161,7 +162,7 @@ def test_of_a_store_larger_than_memory_some_tasks_are_learned(rows, monkeypatch)
     seen, learner = [], ShrunkMeanRegressor.learner
     watched = learner._replace(learn=lambda *given: seen.append(given[0]) or learner.learn(*given))
     monkeypatch.setattr(ShrunkMeanRegressor, "learner", watched)
-    monkeypatch.setattr(contract, "LEAST_LEARNED", 200)
+    monkeypatch.setattr(stores, "LEAST_LEARNED", 200)
     meta = ShrunkMeanRegressor(random_state=0).fit(store)
     assert 190 < len(seen[0].y) <= 200
     assert meta.known_.n_tasks == seen[0].n_tasks == len(meta.state_.fold)

@@ -27,10 +27,10 @@ from upstairs.answer_columns import answer_columns
 from upstairs.archive import LOCK, lock_folder, os_reason, whole_file
 from upstairs.engine.shards import map_shards
 from upstairs.errors import UpstairsError
+from upstairs.files import task_ids
 from upstairs.packing.source import Source, kind_in_words
 from upstairs.persistence import load, save
 from upstairs.store import TaskStore, checksum, is_store, open_store
-from upstairs.table import read_groups
 
 __all__ = ["predict_files"]
 
@@ -155,7 +155,7 @@ def _file_blocks(meta: Any, models: Any, job: Job, path: str, first: int, stop: 
     names = list(meta.columns_.names)
     name = _task_name(meta, job)
     for table in _source(job).piece(path, first, stop, BATCH):
-        groups = _task_ids(meta, table[name], path) if name in table.column_names else None
+        groups = task_ids(meta.known_.ids, table[name], name, path) if name in table.column_names else None
         answers, counts = answer_columns(meta, models, table.select(names), groups, job.interval)
         yield _beside(table.drop_columns([one for one in answers.column_names if one in table.column_names]), answers), counts
 
@@ -239,18 +239,6 @@ def _cuts(store: TaskStore, start: int, stop: int, rows: int) -> Iterator[tuple[
 
 def _task_name(meta: Any, job: Job) -> str | None:
     return job.task or (meta.names_.task if "names_" in vars(meta) else None)
-
-
-def _task_ids(meta: Any, column: pa.ChunkedArray, path: str) -> np.ndarray:
-    """The task of each row as the fit named it: as text, or as whole numbers."""
-    if column.null_count:
-        raise UpstairsError(f"{path} has rows without a task. Name their tasks, or drop them.")
-    kind = meta.known_.ids.dtype.kind
-    try:
-        column = column.cast(pa.int64()) if kind in "iu" else column.cast(pa.string()) if kind == "O" else column
-    except pa.ArrowInvalid:
-        raise UpstairsError(f"The tasks of this model are whole numbers, but {path} names others.") from None
-    return read_groups(column, len(column))
 
 
 def _is_store(source: Any) -> bool:

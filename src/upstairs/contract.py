@@ -4,8 +4,8 @@ A learner gives four pure functions and never sees a table, a label or a task id
 here: reading tables, targets and groups; fitting; adapting to one task or many; known tasks.
 
     MetaEstimator    fit · adapt · adapt_tasks          learned upstairs, across tasks
-    AdaptedModel     update · novelty_                  adapted downstairs, to one task
-    AdaptedTasks     a Mapping task id -> AdaptedModel  adapted to many tasks at once
+    AdaptedModel     update · novelty_                  adapted downstairs, to one task (`adapted`)
+    AdaptedTasks     a Mapping task id -> AdaptedModel  adapted to many tasks at once   (`adapted`; of a store `stored_tasks`)
     all three        predict · predict_interval · predict_quantiles · predict_proba     (`answers`)
     the first two    explain                                                            (`explain`)
     MetaEstimator    nearest_tasks · task_map · suggest_rows                            (`questions`)
@@ -14,8 +14,6 @@ here: reading tables, targets and groups; fitting; adapting to one task or many;
 from __future__ import annotations
 
 import abc
-import itertools
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,29 +21,31 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, bytes_of, locate, predict
+from upstairs.adaptation import Learner, adapt, locate, predict
+from upstairs.adapted import (
+    AdaptedClassifier,
+    AdaptedClassifiers,
+    AdaptedModel,
+    AdaptedRegressor,
+    AdaptedRegressors,
+    AdaptedTasks,
+)
 from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
-from upstairs.frames import make_table, table_kind
-from upstairs.novelty import Reference, learn_reference, p_values
+from upstairs.frames import table_kind
+from upstairs.novelty import Reference, learn_reference
 from upstairs.questions import Questions
 from upstairs.store import TaskStore
 from upstairs.stored_tasks import StoredClassifiers, StoredRegressors, StoredTasks
 from upstairs.table import Columns, read_groups, read_target
 from upstairs.target import check_labels, check_numbers
-from upstairs.tasks import Tasks, few_rows, group_rows
+from upstairs.tasks import Tasks, group_rows
 
-__all__ = ["AdaptedClassifier", "AdaptedRegressor", "AdaptedTasks", "Learner", "MetaClassifier", "MetaRegressor"]
+__all__ = ["Learner", "MetaClassifier", "MetaRegressor"]
 
 MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
-
-
-LEAST_LEARNED = 10_000
-"""Rows that are learned from, however little memory there is."""
-BYTES_A_VALUE, MORE_VALUES = 64, 100
-"""What learning takes of memory for each row: so much for each column, and for so many features that learners add."""
 
 
 class MetaEstimator(Questions, Answers, BaseEstimator):
@@ -108,10 +108,8 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
             self.classes_, n_classes = store.classes, len(store.classes)
         if store.n_tasks < 2:
             raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
-        most = max(LEAST_LEARNED, store.memory // (BYTES_A_VALUE * (len(store.columns.features) + MORE_VALUES)))
-        few, which = few_rows(store.mapped, most, rng, least=MOST_KNOWN_ROWS)
         self._table_kind = "pyarrow"
-        return self._learn(few._replace(ids=store.names(which)), store.columns, n_classes, rng)
+        return self._learn(store.sample(MOST_KNOWN_ROWS, rng), store.columns, n_classes, rng)
 
     def _learn(self, tasks: Tasks, columns: Columns, n_classes: int, rng: np.random.Generator) -> MetaEstimator:
         self.state_, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
@@ -226,131 +224,6 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
         return tags
 
 
-class AdaptedModel(Answers, BaseEstimator):
-    """A meta-model adapted to one task: a fitted scikit-learn predictor.
-
-    Parameters
-    ----------
-    meta : fitted MetaEstimator
-        It is shared, not copied.
-
-    Attributes
-    ----------
-    support_ : Tasks
-        The s rows that it was adapted to, as numbers.
-    novelty_ : float
-    """
-
-    def __init__(self, meta: MetaEstimator):
-        self.meta = meta
-
-    def fit(self, X, y, groups=None):
-        """Adapt to these support rows, whatever this model was adapted to before; ``groups`` is ignored."""
-        return self._set_support(self.meta._read_support(X, y, None))
-
-    def update(self, X, y) -> AdaptedModel:
-        """A new model, adapted to the rows of this one and the given ones: equal to adapting to all of them at once."""
-        return type(self)(self.meta)._set_support(self.support_.join(self.meta._read_support(X, y, None)))
-
-    def explain(self, X) -> Receipt | dict[Any, Receipt]:
-        """Explain the prediction of each row of X (see `Receipt`); for more than two classes, of each class."""
-        return write_receipts(self.meta, self._adaptation, X)
-
-    @property
-    def novelty_(self) -> float:
-        """The p-value of "this task is like the known ones" (see `upstairs.novelty`); small where its rows are surprising.
-
-        It can't fall below 1 / (T + 1) with T known tasks of as many rows. Without any row it is 1.
-        """
-        return float(p_values(self.meta, self.meta.novelty_reference_, self.support_)[0])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the support and of what was computed from it; what is shared with the meta-model doesn't count."""
-        return bytes_of((self.support_, self._adaptation.adapted))
-
-    def _set_support(self, support: Tasks):
-        self.support_ = support
-        self._adaptation = adapt(self.meta, support)
-        return self
-
-    def _ask(self, X, groups):
-        Z = self.meta.columns_.encode(X)
-        return self.meta, *predict(self._adaptation, Z, np.zeros(len(Z), int))
-
-    def __sklearn_clone__(self):
-        return type(self)(self.meta)
-
-
-class AdaptedTasks(Answers, Mapping):
-    """A meta-model adapted to many tasks at once: a Mapping from task id to adapted model.
-
-    Parameters
-    ----------
-    meta : fitted MetaEstimator
-    support : Tasks
-        The rows of each task, as numbers.
-    """
-
-    def __init__(self, meta: MetaEstimator, support: Tasks):
-        self.meta = meta
-        self.support = support
-        self._adaptation = adapt(meta, support)
-        self._index = dict(zip(support.ids.tolist(), itertools.count()))
-
-    def __getitem__(self, task) -> AdaptedModel:
-        return self.meta._adapted_model(self.meta)._set_support(self.support.take(np.array([self._index[task]])))
-
-    def has_support(self, groups: np.ndarray) -> np.ndarray:
-        """Which rows belong to these tasks, bool [n]."""
-        return locate(self.support.ids, groups) >= 0
-
-    def __contains__(self, task: object) -> bool:
-        return task in self._index
-
-    def __iter__(self) -> Iterator:
-        return iter(self._index)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def novelty(self):
-        """The p-value of "this task is like the known ones" for each task (see `AdaptedModel.novelty_`).
-
-        Returns
-        -------
-        table : [T, 2], columns ``task`` and ``p_value``, in the kind of table that fit was given
-        """
-        values = p_values(self.meta, self.meta.novelty_reference_, self.support)
-        return make_table({"task": self.support.ids, "p_value": values}, self.meta._table_kind)
-
-    def _ask(self, X, groups):
-        Z = self.meta.columns_.encode(X)
-        if groups is None:
-            raise UpstairsError("predict needs groups, the task of each row; for a single task ask models[task].")
-        return self.meta, *predict(self._adaptation, Z, locate(self.support.ids, read_groups(groups, len(Z))))
-
-
-class AdaptedRegressor(RegressorMixin, AnswersNumbers, AdaptedModel):
-    __doc__ = AdaptedModel.__doc__
-
-
-class AdaptedClassifier(ClassifierMixin, AnswersClasses, AdaptedModel):
-    __doc__ = AdaptedModel.__doc__
-
-    @property
-    def classes_(self) -> np.ndarray:
-        return self.meta.classes_
-
-
-class AdaptedRegressors(AnswersNumbers, AdaptedTasks):
-    __doc__ = AdaptedTasks.__doc__
-
-
-class AdaptedClassifiers(AnswersClasses, AdaptedTasks):
-    __doc__ = AdaptedTasks.__doc__
-
-
 class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
     """A meta-learner of numbers."""
 
@@ -360,7 +233,7 @@ class MetaRegressor(RegressorMixin, AnswersNumbers, MetaEstimator):
         return check_numbers(y), 0
 
     def _check_store(self, store):
-        _check_target(store, "numbers")
+        store.check_target("numbers")
 
     def _read_target(self, y):
         return check_numbers(y)
@@ -376,17 +249,10 @@ class MetaClassifier(ClassifierMixin, AnswersClasses, MetaEstimator):
         return codes, len(self.classes_)
 
     def _check_store(self, store):
-        _check_target(store, "classes")
+        store.check_target("classes")
 
     def _read_target(self, y):
         return check_labels(y, self.classes_)[1]
-
-
-def _check_target(store: TaskStore, needed: str) -> None:
-    holds = "no target" if store.target_name is None else "numbers" if store.classes is None else "classes"
-    if holds != needed:
-        cure = {"numbers": "take a regressor, or pack it with classify=True", "classes": "take a classifier"}
-        raise UpstairsError(f"{store.path} holds {holds}, not {needed}: {cure.get(holds, 'pack it with target=...')}.")
 
 
 def _group(Z: np.ndarray, target: np.ndarray, groups: Any, levels: np.ndarray) -> Tasks:

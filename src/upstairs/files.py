@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from upstairs.archive import check_writable, whole_file
 from upstairs.errors import UpstairsError
+from upstairs.table import read_groups
 
 __all__ = [
     "MISSING",
@@ -19,8 +21,11 @@ __all__ = [
     "check_output",
     "is_row_label",
     "likely_names",
+    "plain_column",
     "read_table",
     "similar_files",
+    "task_ids",
+    "task_names",
     "write_table",
 ]
 
@@ -57,6 +62,36 @@ def check_columns(table: pa.Table, names: Iterable[str], path: str | os.PathLike
     for name in names:
         if name not in table.column_names:
             raise UpstairsError(f"{path} has no column {name!r}. {likely_names(name, table.column_names)}")
+
+
+def task_names(column: pa.ChunkedArray, name: str, path: str | os.PathLike) -> pa.ChunkedArray:
+    """The task of each row as text, so that numbers in one file and text in another name the same tasks."""
+    if n_missing := column.null_count:
+        raise UpstairsError(
+            f"{path} has no value of {name!r} in {n_missing:,} of its {len(column):,} rows. Name their tasks, or drop them."
+        )
+    return plain_column(column).cast(pa.string())
+
+
+def task_ids(known: np.ndarray, column: pa.ChunkedArray, name: str, path: str | os.PathLike) -> np.ndarray:
+    """The task of each row, as a fit named those that are ``known``: the command line's tasks are text, those of Python may be
+    numbers or dates.
+    """
+    names = task_names(column, name, path)
+    if known.dtype.kind not in "iu":
+        return np.asarray(names) if known.dtype.kind in "OU" or not len(known) else read_groups(column, len(column))
+    try:
+        return np.asarray(names.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        odd = next(value for value in names.to_pylist() if not value.lstrip("-").isdecimal())
+        raise UpstairsError(f"The tasks of this model are whole numbers, but {path} names one {odd!r}.") from None
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Categories as their text, decimals as numbers."""
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
 
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:

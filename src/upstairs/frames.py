@@ -219,8 +219,9 @@ def open_table(X: Any) -> Frame | Array | Lists:
         raise UpstairsError(
             f"X is {str(X)!r}, but files are read by the upstairs command only; here, read it into a DataFrame."
         )
-    if isinstance(X, Mapping):
-        raise UpstairsError("X is a dict; make it a table, as pandas.DataFrame(X) does.")
+    if isinstance(X, Mapping) or type(X).__name__ == "TaskStore":
+        cure = "pandas.DataFrame(X)" if isinstance(X, Mapping) else "store.decode(store.tasks(...))"
+        raise UpstairsError(f"X is a {type(X).__name__}; make it a table, as {cure} does.")
     if not isinstance(X, list | tuple) and not hasattr(X, "__array__"):
         raise UpstairsError(f"X is a {type(X).__name__}, but must be a DataFrame (pandas, polars), Arrow table or 2-D ndarray.")
     array = _ndarray(X, "X")

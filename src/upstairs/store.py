@@ -10,7 +10,8 @@
         id_offsets.npy    where each begins [T + 1]
 
 A learner sees the same `Tasks` as from a table in memory. Neighbouring tasks are neighbours on disk, so tasks are read fast in
-blocks, and slowly one by one in random order: whoever wants random order shuffles blocks.
+blocks, and slowly one by one in random order: whoever wants random order shuffles blocks. `TaskStore.decode` makes a table of
+the user's own columns of some tasks, for whatever takes tables.
 """
 
 import bisect
@@ -23,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from upstairs.decoding import decode
 from upstairs.errors import UpstairsError
 from upstairs.table import Columns
-from upstairs.tasks import Tasks
+from upstairs.tasks import Tasks, few_rows
 
 __all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "is_store", "open_store", "parse_memory"]
 
@@ -36,7 +39,10 @@ HEADER = 128
 """Bytes before the numbers in each .npy file that `pack` writes; checksums are of what follows."""
 
 BLOCK = 4096
-
+LEAST_LEARNED = 10_000
+"""Rows that are learned from, however little memory there is."""
+BYTES_A_VALUE, MORE_VALUES = 64, 100
+"""What learning takes of memory for each row: so much for each column, and for so many features that learners add."""
 
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -157,6 +163,36 @@ class TaskStore:
             (np.random.default_rng() if rng is None else rng).shuffle(starts)
         for start in starts.tolist():
             yield self.tasks(slice(start, start + size))
+
+    def sample(self, least: int, rng: np.random.Generator) -> Tasks:
+        """As many rows as learning may take of memory: all; or fewer of each task, drawn at random; or, rather than fewer than
+        ``least`` of each, those of a random sample of the tasks.
+        """
+        most = max(LEAST_LEARNED, self.memory // (BYTES_A_VALUE * (len(self.columns.features) + MORE_VALUES)))
+        few, which = few_rows(self.mapped, most, rng, least=least)
+        return few._replace(ids=self.names(which))
+
+    def decode(self, tasks: Tasks) -> pa.Table:
+        """Rows of its tasks as a table: the name of the task, the columns that were packed, and the target if there is one.
+
+        What was a number comes back as nearly as float32 holds it, a date or time to the second.
+
+        Examples
+        --------
+        >>> table = store.decode(store.tasks(0))  # doctest: +SKIP
+        """
+        table = decode(self.columns, tasks.X).add_column(0, self.task_name, pa.array(np.repeat(tasks.ids, tasks.sizes)))
+        if self.target_name is None:
+            return table
+        y = tasks.y if self.classes is None else self.classes[tasks.y.astype(int)]
+        return table.append_column(self.target_name, pa.array(y))
+
+    def check_target(self, needed: str) -> None:
+        """An UpstairsError unless its target holds what is needed, "numbers" or "classes"."""
+        holds = "no target" if self.target_name is None else "numbers" if self.classes is None else "classes"
+        if holds != needed:
+            cure = {"numbers": "take a regressor, or pack it with classify=True", "classes": "take a classifier"}
+            raise UpstairsError(f"{self.path} holds {holds}, not {needed}: {cure.get(holds, 'pack it with target=...')}.")
 
     @functools.cached_property
     def ids(self) -> np.ndarray:

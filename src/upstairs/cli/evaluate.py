@@ -12,14 +12,17 @@ from upstairs.cli import options
 from upstairs.cli.rows import Rows, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say, show_errors
 from upstairs.errors import UpstairsError, UpstairsWarning
-from upstairs.files import check_columns
+from upstairs.files import likely_names
 from upstairs.learners import check_learner, learner_class
+from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs evaluate rows.parquet --task store --target sales
 
-Example: upstairs evaluate rows.csv --task store --target sales --order date --shots 0,5,50 --learner forest --learner svm"""
+Example: upstairs evaluate rows.csv --task store --target sales --order date --shots 0,5,50 --learner forest --learner svm
+
+Example: upstairs evaluate rows.tasks"""
 
 FOLDS = 5
 N_BASELINES = 5
@@ -27,8 +30,8 @@ N_BASELINES = 5
 
 def evaluate(
     file: options.Rows,
-    task: options.Task,
-    target: options.Target,
+    task: options.Task = None,
+    target: options.Target = None,
     learner: Annotated[
         list[str] | None,
         typer.Option("--learner", help=f"One of {options.learner_names()}; may be repeated.", show_default="forest"),
@@ -44,17 +47,20 @@ def evaluate(
     classify: options.Classify = None,
     drop_missing_target: options.DropMissingTarget = False,
     ignore: options.Ignore = None,
+    memory: options.Memory = "2GB",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Learn from most of the tasks in FILE and meet the others, each once; show the error by rows seen, beside baselines."""
+    """Learn from most of the tasks in FILE, or in a store that `upstairs pack` made, and meet the others, each once; show the
+    error by rows seen, beside baselines.
+    """
     numbers = options.parse_shots(shots)
     learners = list(dict.fromkeys(learner or ["forest"]))
     for name in learners:
         check_learner(name)
     with progress() as begin:
         begin(f"Reading {file.name}")
-        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify)
+        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify, memory)
     if not json:
         note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
     n_folds = _folds(folds, rows.n_tasks)
@@ -64,20 +70,21 @@ def evaluate(
         how["shots"] = numbers
     with progress(n_folds * (len(metas) + N_BASELINES * baselines)) as begin, warnings.catch_warnings():
         warnings.simplefilter("ignore", UpstairsWarning)  # they are among the findings
-        result = upstairs.evaluate(metas, rows.X, rows.y, pa.table({task: rows.groups}), progress=begin, **how)
+        groups = None if rows.groups is None else pa.table({rows.task: rows.groups})
+        result = upstairs.evaluate(metas, rows.X, rows.y, groups, progress=begin, **how)
     if json:
-        print_json({"target": target, "task": task, "rows_dropped": rows.n_dropped, **result.to_dict()})
+        print_json({"target": rows.target, "task": rows.task, "rows_dropped": rows.n_dropped, **result.to_dict()})
     else:
-        _tell(result, rows, task, target)
+        _tell(result, rows)
 
 
 command = evaluate
 
 
-def _tell(result: Any, rows: Rows, task: str, target: str) -> None:
+def _tell(result: Any, rows: Rows) -> None:
     title = (
-        f"{result.metric.capitalize()} of {bold(target)} on {rows.n_tasks:,} tasks ({bold(task)}), each unseen in one of "
-        f"{result.n_folds} folds"
+        f"{result.metric.capitalize()} of {bold(rows.target)} on {len(result.task_names):,} tasks ({bold(rows.task)}), each "
+        f"unseen in one of {result.n_folds} folds"
     )
     show_errors(title, list(result.shots), result.errors(), result.errors("error_se"))
     say("Lower is better, best in bold; ± is the standard error over tasks. At most half of a task's rows are shown.\n")
@@ -89,26 +96,29 @@ def _tell(result: Any, rows: Rows, task: str, target: str) -> None:
 
 def _read(
     file: Path,
-    task: str,
-    target: str,
+    task: str | None,
+    target: str | None,
     order: str | None,
     ignore: list[str],
     drop_missing_target: bool,
     classify: bool | None,
+    memory: str,
 ) -> tuple[Rows, str | pa.Table | None]:
     """The rows, and the order of each task's: a column among them, or one beside them that is otherwise ignored."""
-    if order in (task, target):
-        raise UpstairsError(
-            f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
-        )
-    rows = read_rows(file, task, target, [name for name in ignore if name != order], drop_missing_target, classify)
+    others = ignore if is_store(file) else [name for name in ignore if name != order]
+    rows = read_rows(file, task, target, others, drop_missing_target, classify, memory)
     if order is None:
         return rows, None
-    check_columns(rows.X, [order], file)
+    if order in (rows.task, rows.target):
+        raise UpstairsError(
+            f"--order names {order!r}, which is the {'task' if order == rows.task else 'target'}; it must hold times."
+        )
+    if order not in rows.columns:
+        raise UpstairsError(f"{file} has no column {order!r}. {likely_names(order, rows.columns)}")
     if order not in ignore:
         return rows, order
-    if rows.X.num_columns == 1:
-        raise UpstairsError(f"{file} has no columns left to predict {target!r} from.")
+    if len(rows.columns) == 1:
+        raise UpstairsError(f"{file} has no columns left to predict {rows.target!r} from.")
     return rows._replace(X=rows.X.drop_columns([order])), rows.X.select([order])
 
 

@@ -13,17 +13,20 @@ from rich.table import Table
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import target_name, task_names, text_columns
+from upstairs.cli.rows import check_nothing_given, target_name, text_columns
 from upstairs.cli.screen import bold, escape, print_json, progress, say, show
 from upstairs.errors import UpstairsError
-from upstairs.files import check_columns, read_table
+from upstairs.files import check_columns, read_table, task_names
 from upstairs.frames import listed
+from upstairs.store import is_store, open_store
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs explain stores.upstairs new_days.csv --support first_days.csv
 
-Example: upstairs explain stores.upstairs new_days.csv --support first_days.csv --which north --rows 1 --json"""
+Example: upstairs explain stores.upstairs new_days.csv --support first_days.csv --which north --rows 1 --json
+
+Example: upstairs explain stores.upstairs rows.tasks --which north"""
 
 LEAST_P = 0.05
 LEAST_SHOWN = 0.005
@@ -32,10 +35,17 @@ LEAST_SHOWN = 0.005
 
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to explain: .csv or .parquet.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Rows to explain: .csv or .parquet, or a store.", show_default=False)
+    ],
     support: Annotated[
         Path | None,
-        typer.Option("--support", metavar="FILE", help="Rows of the same task whose target is known.", show_default=False),
+        typer.Option(
+            "--support",
+            metavar="FILE",
+            help="Rows of the same task whose target is known, also of a store.",
+            show_default=False,
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -57,10 +67,9 @@ def explain(
         begin(f"Loading {model.name}")
         meta = upstairs.load(model)
         begin(f"Explaining {file.name}")
-        name = task or meta.names_.task
-        asked, which = _rows_of_task(read_table(file, text_columns(meta, task)), name, task is not None, which, file)
+        asked, which = _rows_of_task(meta, task, which, file)
         check_columns(asked, meta.columns_.names, file)
-        adapted = meta if support is None else _adapt(meta, name, task is not None, which, support)
+        adapted = meta if support is None else _adapt(meta, task, which, support)
         findings = {"model": str(model), "task": which, **_findings(meta, adapted, asked.slice(0, rows), more)}
     if json:
         print_json(findings)
@@ -71,28 +80,43 @@ def explain(
 command = explain
 
 
-def _rows_of_task(
-    table: pa.Table, name: str | None, asked_for: bool, which: str | None, path: Path
-) -> tuple[pa.Table, str | None]:
+def _rows_of_task(meta: Any, task: str | None, which: str | None, path: Path) -> tuple[pa.Table, str | None]:
     """The rows of the task to explain, and its name where there is one."""
-    if asked_for or (which is not None and name is not None):
+    if is_store(path):
+        return _rows_of_stored_task(task, which, path)
+    table, name = read_table(path, text_columns(meta, task)), task or meta.names_.task
+    if task is not None or (which is not None and name is not None):
         check_columns(table, [name], path)
     if name not in table.column_names:
         return table, which
-    names = task_names(table, name, path)
-    tasks = names.unique().to_pylist()
+    names = task_names(table[name], name, path)
+    which = _choose(names.unique().to_pylist(), which, name, path)
+    return table.filter(pc.equal(names, which)), which
+
+
+def _rows_of_stored_task(task: str | None, which: str | None, path: Path) -> tuple[pa.Table, str]:
+    check_nothing_given(path, {"task": task})
+    store = open_store(path)
+    at = store.locate([which])
+    if which is None or at[0] < 0:
+        which = _choose(list(map(str, store.ids.tolist())), which, store.task_name, path)
+        at = store.locate([which])
+    return store.decode(store.tasks(at)), which
+
+
+def _choose(tasks: list[str], which: str | None, name: str, path: Path) -> str:
     if which is None and len(tasks) > 1:
         raise UpstairsError(f"{path} holds rows of {len(tasks)} tasks ({listed(tasks)}): say which to explain with --which.")
     which = tasks[0] if which is None else which
     if which not in tasks:
         raise UpstairsError(f"{path} has no row whose {name!r} is {which!r}; it holds {listed(tasks)}.")
-    return table.filter(pc.equal(names, which)), which
+    return which
 
 
-def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: Path) -> Any:
-    table, target = read_table(path, text_columns(meta, name)), target_name(meta)
-    check_columns(table, [*meta.columns_.names, target], path)
-    rows, _ = _rows_of_task(table, name, asked_for, which, path)
+def _adapt(meta: Any, task: str | None, which: str | None, path: Path) -> Any:
+    target = target_name(meta)
+    rows, _ = _rows_of_task(meta, task, which, path)
+    check_columns(rows, [*meta.columns_.names, target], path)
     return meta.adapt(rows.select(meta.columns_.names), rows[target])
 
 

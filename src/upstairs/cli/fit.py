@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from upstairs.cli.rows import read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
-from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -31,8 +30,8 @@ def fit(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Where to save the model.", show_default=False)
     ],
-    task: options.TaskOrStore = None,
-    target: options.TargetOrStore = None,
+    task: options.Task = None,
+    target: options.Target = None,
     learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
     time_budget: Annotated[
         float | None,
@@ -57,19 +56,26 @@ def fit(
     budget = _budget(learner, time_budget)
     start = time.perf_counter()
     with progress() as begin:
-        if is_store(file):
-            rows = _open_store(file, memory)
-        else:
-            begin(f"Reading {file.name}")
-            rows = _read_table(file, task, target, ignore, drop_missing_target, classify, quiet=json)
-        begin(f"Learning across {rows.told['tasks']:,} tasks ({rows.told['rows']:,} rows)")
-        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(*rows.data)
+        begin(f"Reading {file.name}")
+        rows = read_rows(file, task, target, ignore, drop_missing_target, classify, memory)
+        kind, other = ("classes", "--regress") if rows.classify else ("numbers", "--classify")
+        if not json and rows.groups is not None:
+            note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
+        begin(f"Learning across {rows.n_tasks:,} tasks ({rows.n_rows:,} rows)")
+        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(rows.X, rows.y, groups=rows.groups)
         begin(f"Saving {output.name}")
-        upstairs.save(meta, output, known_tasks=known_tasks, task_name=rows.told["task"], target_name=rows.told["target"])
+        upstairs.save(meta, output, known_tasks=known_tasks, task_name=rows.task, target_name=rows.target)
     findings = {
         "model": str(output),
         "learner": learner,
-        **rows.told,
+        "predicts": kind,
+        "because": rows.reason,
+        "task": rows.task,
+        "target": rows.target,
+        "columns": rows.columns,
+        "tasks": rows.n_tasks,
+        "rows": rows.n_rows,
+        "rows_dropped": rows.n_dropped,
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
@@ -90,53 +96,6 @@ def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
     if learner != "auto":
         raise UpstairsError(f"--time-budget is for --learner auto, but the learner is {learner}. Leave it out, or choose auto.")
     return {"time_budget": time_budget}
-
-
-class _Rows(NamedTuple):
-    """What to learn from: the arguments of `fit`, whether they are classes, and what is told of them."""
-
-    data: tuple
-    classify: bool
-    told: dict[str, Any]
-
-
-def _read_table(
-    file: Path, task: str | None, target: str | None, ignore: list[str] | None, drop_missing_target: bool,
-    classify: bool | None, quiet: bool,
-) -> _Rows:  # fmt: skip
-    if task is None or target is None:
-        raise UpstairsError("fit needs --task and --target, the columns of each row's task and of what is to be predicted.")
-    rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
-    kind = "classes" if rows.classify else "numbers"
-    if not quiet:
-        other = "--regress" if rows.classify else "--classify"
-        note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
-    told = {
-        "predicts": kind,
-        "because": rows.reason,
-        "task": task,
-        "target": target,
-        "columns": rows.X.column_names,
-        "tasks": rows.n_tasks,
-        "rows": rows.X.num_rows,
-        "rows_dropped": rows.n_dropped,
-    }
-    return _Rows((rows.X, rows.y, rows.groups), rows.classify, told)
-
-
-def _open_store(file: Path, memory: str) -> _Rows:
-    store = upstairs.open_store(file, memory)
-    told = {
-        "predicts": "numbers" if store.classes is None else "classes",
-        "because": "as it was packed",
-        "task": store.task_name,
-        "target": store.target_name,
-        "columns": list(store.columns.names),
-        "tasks": store.n_tasks,
-        "rows": store.n_rows,
-        "rows_dropped": 0,
-    }
-    return _Rows((store,), store.classes is not None, told)
 
 
 def _tell(findings: dict) -> None:

@@ -19,9 +19,7 @@ __all__ = [
     "Seed",
     "Shots",
     "Target",
-    "TargetOrStore",
     "Task",
-    "TaskOrStore",
     "learner_names",
     "parse_shots",
 ]
@@ -45,17 +43,18 @@ def parse_shots(text: str | None) -> list[int] | None:
 
 
 Rows = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The rows of all tasks: a .csv or .parquet file.", show_default=False)
+    Path,
+    typer.Argument(metavar="FILE", help="The rows of all tasks: a .csv or .parquet file, or a store.", show_default=False),
 ]
-Task = Annotated[str, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)]
-Target = Annotated[str, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)]
-TaskOrStore = Annotated[
-    str | None, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)
+Task = Annotated[
+    str | None,
+    typer.Option("--task", metavar="COL", help="Column that names each row's task; a store has its own.", show_default=False),
 ]
-TargetOrStore = Annotated[
-    str | None, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="COL", help="Column to be predicted; a store has its own.", show_default=False),
 ]
-Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that learning from a store may take.")]
+Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that rows of a store may take.")]
 Classify = Annotated[
     bool | None,
     typer.Option(

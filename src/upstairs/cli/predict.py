@@ -11,10 +11,11 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import target_name, task_ids, text_columns
+from upstairs.cli.rows import target_name, text_columns
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
-from upstairs.files import check_columns, check_output, read_table, write_table
+from upstairs.files import check_columns, check_output, read_table, task_ids, write_table
+from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -88,6 +89,8 @@ def _predict_table(
     """One file read, predicted and written at once."""
     from upstairs.answer_columns import SOURCES, answer_columns  # loads scipy, which --help needn't wait for
 
+    if is_store(file):
+        raise UpstairsError(f"{file} is a store, and its rows are predicted into a folder: give -o a name without an ending.")
     check_output(output, file, support)
     with progress() as begin:
         begin(f"Loading {model.name}")
@@ -127,7 +130,10 @@ def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Que
     if task is not None:
         check_columns(table, [task], path)
     name = task or meta.names_.task
-    return Query(table.select(meta.columns_.names), task_ids(meta, table, name, path) if name in table.column_names else None)
+    return Query(
+        table.select(meta.columns_.names),
+        task_ids(meta.known_.ids, table[name], name, path) if name in table.column_names else None,
+    )
 
 
 def _adapt(meta: Any, query: Query, task: str | None, path: Path) -> Any:
@@ -137,7 +143,7 @@ def _adapt(meta: Any, query: Query, task: str | None, path: Path) -> Any:
     check_columns(table, [*meta.columns_.names, target, *([] if query.groups is None else [name])], path)
     X, y = table.select(meta.columns_.names), table[target]
     if query.groups is not None:
-        return meta.adapt_tasks(X, y, groups=task_ids(meta, table, name, path))
+        return meta.adapt_tasks(X, y, groups=task_ids(meta.known_.ids, table[name], name, path))
     if name in table.column_names and len(table[name].unique()) > 1:
         raise UpstairsError(
             f"{path} holds rows of several tasks, but the rows to predict have no column {name!r} to tell whose they are."

@@ -12,17 +12,20 @@ import typer
 import upstairs
 from upstairs.archive import check_writable, whole_file
 from upstairs.cli import options
-from upstairs.cli.rows import task_ids, text_columns, with_target
+from upstairs.cli.rows import open_rows, text_columns, with_target
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError, UpstairsWarning
-from upstairs.files import check_columns, read_table
+from upstairs.files import check_columns, read_table, task_ids
+from upstairs.store import is_store
 from upstairs.wording import noun_of
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs report stores.upstairs rows.parquet -o report.html
 
-Example: upstairs report stores.upstairs rows.csv --order date --folds 10 -o report.json"""
+Example: upstairs report stores.upstairs rows.csv --order date --folds 10 -o report.json
+
+Example: upstairs report stores.upstairs rows.tasks"""
 
 FOLDS, N_BASELINES = 5, 5
 SUFFIXES = (".html", ".json")
@@ -65,13 +68,15 @@ def report(
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
     drop_missing_target: options.DropMissingTarget = False,
+    memory: options.Memory = "2GB",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Write one page, for anybody to read, that says how far MODEL can be trusted on a new task.
 
-    If MODEL knows tasks of FILE, its like learns from most of the tasks in FILE and meets the others, each once; else MODEL
-    itself meets the tasks in FILE. What drives it, and which tasks are odd, is told of MODEL.
+    FILE may be a store that `upstairs pack` made. If MODEL knows tasks of FILE, its like learns from most of the tasks in FILE
+    and meets the others, each once; else MODEL itself meets the tasks in FILE. What drives it, and which tasks are odd, is told
+    of MODEL.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UpstairsError(f"{output} must end in .html for the page, or in .json for its numbers.")
@@ -80,7 +85,11 @@ def report(
     with progress() as begin:
         begin(f"Reading {file.name}")
         meta = upstairs.load(model)
-        asked = _read(meta, model, file, task, target, order, drop_missing_target)
+        if is_store(file):
+            table, names, left_out = _open_store(file, task, target, drop_missing_target, memory, seed)
+        else:
+            table, names, left_out = _read_file(meta, file, task, target, drop_missing_target)
+        asked = _check(meta, model, file, table, *names, order, left_out)
     if more_tasks and asked.prefit:
         raise UpstairsError("--more-tasks is for tasks that MODEL knows; it knows none of these, and learns nothing anew.")
     n_folds = _folds(folds, asked)
@@ -126,32 +135,52 @@ def _find(
         return find(evaluation, meta, asked.X, source=asked.source, along=along, progress=begin)
 
 
-def _read(
-    meta: Any, model: Path, file: Path, task: str | None, target: str | None, order: str | None, drop_missing_target: bool
-) -> Asked:
-    names = {}
+def _read_file(
+    meta: Any, file: Path, task: str | None, target: str | None, drop_missing_target: bool
+) -> tuple[pa.Table, tuple[str, str], list[str]]:
+    """All columns, the names of task and target, and nothing left out."""
+    names = []
     for what, given in (("task", task), ("target", target)):
-        names[what] = given or getattr(meta.names_, what)
-        if names[what] is None:
+        name = given or getattr(meta.names_, what)
+        if name is None:
             raise UpstairsError(f"This model doesn't know the name of its {what} column: give it with --{what}.")
-    task, target = names["task"], names["target"]
+        names.append(name)
+    task, target = names
+    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])])
+    check_columns(table, [task, target], file)
+    return with_target(table, target, file, drop_missing_target), (task, target), []
+
+
+def _open_store(
+    file: Path, task: str | None, target: str | None, drop_missing_target: bool, memory: str, seed: int
+) -> tuple[pa.Table, tuple[str, str], list[str]]:
+    """All columns of as many rows as memory takes, the names of task and target, and what is said of rows left out."""
+    from upstairs.evaluation.stored import read_store  # --help needn't wait for it
+
+    store = open_rows(file, memory, {"task": task, "target": target, "drop-missing-target": drop_missing_target or None})
+    table, left_out = read_store(store, seed)
+    return table, (store.task_name, store.target_name), left_out
+
+
+def _check(
+    meta: Any, model: Path, file: Path, table: pa.Table, task: str, target: str, order: str | None, left_out: list[str]
+) -> Asked:
     if order in (task, target):
         raise UpstairsError(
             f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
         )
-    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])])
-    check_columns(table, [task, target, *meta.columns_.names, *([] if order is None else [order])], file)
-    table = with_target(table, target, file, drop_missing_target)
-    groups = task_ids(meta, table, task, file)
+    check_columns(table, [*meta.columns_.names, *([] if order is None else [order])], file)
+    groups = task_ids(meta.known_.ids, table[task], task, file)
     known = np.isin(groups.astype(str), meta.known_.ids.astype(str))
     prefit = bool(len(meta.known_.ids)) and not known.any()
+    source = _source(model, file, noun_of(task).many, groups, known, prefit, bool(len(meta.known_.ids)))
     return Asked(
         table.select(meta.columns_.names),
         table.select([target]),
         pa.table({task: groups}),
         None if order is None else table.select([order]),
         prefit,
-        _source(model, file, noun_of(task).many, groups, known, prefit, bool(len(meta.known_.ids))),
+        [*source, *left_out],
     )
 
 

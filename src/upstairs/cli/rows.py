@@ -1,18 +1,18 @@
-"""The rows of a file as features, target and task, for a fit or for a fitted model."""
+"""The rows of a file or store as features, target and task, for a fit or for a fitted model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from upstairs.errors import UpstairsError
-from upstairs.files import check_columns, read_table
+from upstairs.files import check_columns, plain_column, read_table, task_names
+from upstairs.store import TaskStore, is_store, open_store
 from upstairs.target_kind import choose_kind
 
-__all__ = ["Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_target"]
+__all__ = ["Rows", "check_nothing_given", "open_rows", "read_rows", "target_name", "text_columns", "with_target"]
 
 
 class Rows(NamedTuple):
@@ -20,8 +20,14 @@ class Rows(NamedTuple):
 
     Attributes
     ----------
-    X : table [n, p]
+    X : table [n, p], or TaskStore
     y, groups : array [n]
+        None for a store, which brings its own.
+    task, target : str
+        Their columns.
+    columns : list of str
+        The features.
+    n_tasks, n_rows : int
     classify : bool
     reason : str
         Why classes or numbers, to be said to the user.
@@ -29,22 +35,37 @@ class Rows(NamedTuple):
         Rows left out because they have no target.
     """
 
-    X: pa.Table
-    y: pa.ChunkedArray
-    groups: pa.ChunkedArray
+    X: Any
+    y: pa.ChunkedArray | None
+    groups: pa.ChunkedArray | None
+    task: str
+    target: str
+    columns: list[str]
+    n_tasks: int
+    n_rows: int
     classify: bool
     reason: str
     n_dropped: int
 
-    @property
-    def n_tasks(self) -> int:
-        return len(self.groups.unique())
-
 
 def read_rows(
-    path: Path, task: str, target: str, ignore: Sequence[str] | None, drop_missing_target: bool, classify: bool | None
+    path: Path,
+    task: str | None,
+    target: str | None,
+    ignore: Sequence[str] | None,
+    drop_missing_target: bool,
+    classify: bool | None,
+    memory: str,
 ) -> Rows:
-    """Read the rows of a file; the columns that are neither task, target nor ignored are the features."""
+    """Read the rows of a file, whose columns that are neither task, target nor ignored are the features; or open a store."""
+    if is_store(path):
+        given = {"task": task, "target": target, "ignore": ignore or None, "drop-missing-target": drop_missing_target or None}
+        return _stored_rows(open_rows(path, memory, {**given, "classify/--regress": classify}))
+    if task is None or target is None:
+        raise UpstairsError(
+            f"{path} needs --task and --target, the columns of each row's task and of what is to be predicted; only a store "
+            "brings its own."
+        )
     table = read_table(path, text=[task])
     check_columns(table, [task, target, *(ignore or [])], path)
     if task == target:
@@ -54,9 +75,32 @@ def read_rows(
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
-    y = _plain(table[target])
+    y, groups = plain_column(table[target]), task_names(table[task], task, path)
     classify, reason = choose_kind(y, target, classify)
-    return Rows(table.select(features), y, task_names(table, task, path), classify, reason, n_rows - table.num_rows)
+    n_tasks, n_dropped = len(groups.unique()), n_rows - table.num_rows
+    return Rows(table.select(features), y, groups, task, target, features, n_tasks, table.num_rows, classify, reason, n_dropped)
+
+
+def open_rows(path: Path, memory: str, given: dict[str, Any]) -> TaskStore:
+    """A store with a target; options that are for files must not be ``given``."""
+    check_nothing_given(path, given)
+    store = open_store(path, memory)
+    if store.target_name is None:
+        raise UpstairsError(f"{path} holds no target: pack it with --target.")
+    return store
+
+
+def check_nothing_given(path: Path, given: dict[str, Any]) -> None:
+    """An UpstairsError if any of these options, which are for files, was given with a store."""
+    for option, value in given.items():
+        if value is not None:
+            raise UpstairsError(f"--{option} is for files, but {path} is a store, and stays as it was packed. Leave it out.")
+
+
+def _stored_rows(store: TaskStore) -> Rows:
+    columns, classify = list(store.columns.names), store.classes is not None
+    names = store.task_name, store.target_name, columns
+    return Rows(store, None, None, *names, store.n_tasks, store.n_rows, classify, "as it was packed", 0)
 
 
 def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
@@ -74,15 +118,6 @@ def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: b
     return table
 
 
-def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:
-    """The task of each row as text, so that numbers in one file and text in another name the same tasks."""
-    if n_missing := table[task].null_count:
-        raise UpstairsError(
-            f"{path} has no value of {task!r} in {n_missing:,} of its {table.num_rows:,} rows. Name their tasks, or drop them."
-        )
-    return _plain(table[task]).cast(pa.string())
-
-
 def text_columns(meta: Any, task: str | None) -> list[str]:
     """Columns of a CSV file that must be read as text whatever they look like, because they were text in fit."""
     text = [column.name for column in meta.columns_.columns if column.kind == "category"]
@@ -91,27 +126,8 @@ def text_columns(meta: Any, task: str | None) -> list[str]:
     return [*text, task or meta.names_.task or ""]
 
 
-def task_ids(meta: Any, table: pa.Table, name: str, path: Path) -> np.ndarray:
-    """The task of each row, as the fit named them: the command line's tasks are text, those of Python may be numbers."""
-    names = task_names(table, name, path)
-    if meta.known_.ids.dtype.kind not in "iu":
-        return np.asarray(names)
-    try:
-        return np.asarray(names.cast(pa.int64()))
-    except pa.ArrowInvalid:
-        odd = next(value for value in names.to_pylist() if not value.lstrip("-").isdecimal())
-        raise UpstairsError(f"The tasks of this model are whole numbers, but {path} names one {odd!r}.") from None
-
-
 def target_name(meta: Any) -> str:
     """The target column of a loaded model."""
     if meta.names_.target is None:
         raise UpstairsError("This model doesn't know the name of its target column: save it with target_name=....")
     return meta.names_.target
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Categories as their text, decimals as numbers."""
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column

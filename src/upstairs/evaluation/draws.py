@@ -59,8 +59,8 @@ def draw_rows(groups: np.ndarray, order: np.ndarray | None, rng: np.random.Gener
     """Put the rows of each task in order; ``order`` [n] as `read_order` gives it, or None for a random one."""
     ids, task = np.unique(groups, return_inverse=True)
     by_task, offsets = group_rows(task, len(ids))
-    key = rng.random(len(task)) if order is None else order
-    rows = by_task[np.lexsort((key[by_task], task[by_task]))]
+    key = rng.random(len(task)) if order is None else order[by_task]  # the same draw, however the tasks' rows are mixed
+    rows = by_task[np.lexsort((key, task[by_task]))]
     size = np.diff(offsets)[task[rows]]
     place = np.arange(len(rows)) - offsets[task[rows]]
     n_support = size // 2

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.utils import check_random_state
 
 from upstairs.adaptation import locate
@@ -20,7 +21,9 @@ from upstairs.evaluation.leaks import find_leaks, warn_of
 from upstairs.evaluation.metrics import find_metric
 from upstairs.evaluation.result import Asked, Evaluation
 from upstairs.evaluation.rounds import Question, ask_all
+from upstairs.evaluation.stored import read_store
 from upstairs.frames import row_count, vector_name
+from upstairs.store import TaskStore
 from upstairs.table import read_groups, read_target
 from upstairs.target import check_labels, check_numbers
 from upstairs.wording import noun_of
@@ -31,7 +34,7 @@ __all__ = ["evaluate"]
 def evaluate(
     meta: Any,
     X: Any,
-    y: Any,
+    y: Any = None,
     groups: Any = None,
     *,
     shots: Sequence[int] = SHOTS,
@@ -54,7 +57,9 @@ def evaluate(
     ----------
     meta : meta-learner, list of them, or dict of name -> meta-learner
         They are cloned; what is passed stays as it is.
-    X : table of n rows
+    X : table of n rows; or a TaskStore
+        A store brings its own target and tasks. Of more rows than its memory takes a random sample is looked at, as by `fit`,
+        and a warning says how many they are.
     y : array-like [n]
     groups : array-like [n]
         The task of each row. Sentences call a task as this column is named.
@@ -94,7 +99,8 @@ def evaluate(
     Warns
     -----
     UpstairsWarning
-        If a column gives the task or the target away; all that is odd stands in ``evaluation.warnings``.
+        If a column gives the task or the target away, or rows of a store were left out; all that is odd stands in
+    ``evaluation.warnings``.
 
     References
     ----------
@@ -118,19 +124,24 @@ def evaluate(
     prefit = isinstance(cv, str) and cv == "prefit"
     contenders = find_contenders(meta, baselines, prefit, seed)
     metric = find_metric(scoring, contenders.classes)
+    cautions: list[str] = []
+    if isinstance(X, TaskStore):
+        X, y, groups, cautions = _read_store(X, y, groups, order, contenders.classes, seed)
     rows = _read(X, y, groups, contenders.classes)
     draw = draw_rows(rows.groups, read_order(order, X, rows.groups), np.random.default_rng(seed))
     shots, left_out = check_shots(shots, draw)
     folds = make_folds(cv, rows.y, draw, seed)
     if prefit:
         _check_unseen(contenders.metas, draw)
-    leaks = find_leaks(X, rows.y, draw, contenders.classes)
-    warn_of(leaks, stacklevel=3)
+    cautions += find_leaks(X, rows.y, draw, contenders.classes)
+    warn_of(cautions, stacklevel=3)
     question = Question(rows, metric, draw, shots)
     own = dict(list(contenders.metas.items())[: contenders.n_own])
     findings, fitted = ask_all(question, contenders.metas, folds, n_jobs, progress, own if return_estimator else ())
     names = noun_of(vector_name(groups)), vector_name(y) or "y"
-    return Evaluation(findings, Asked(question, own, folds, left_out, leaks, *names, order is not None, n_jobs, seed, fitted))
+    return Evaluation(
+        findings, Asked(question, own, folds, left_out, cautions, *names, order is not None, n_jobs, seed, fitted)
+    )
 
 
 def _seed(random_state: Any) -> int:
@@ -142,8 +153,23 @@ def _seed(random_state: Any) -> int:
     return int(random_state) if isinstance(random_state, int | np.integer) else int(rng.randint(2**31 - 1))
 
 
+def _read_store(
+    store: TaskStore, y: Any, groups: Any, order: Any, classes: bool, seed: int
+) -> tuple[pa.Table, pa.Table, pa.Table, list[str]]:
+    """Features, target and task of its rows, and what must be said of those left out."""
+    if y is not None or groups is not None:
+        raise UpstairsError("A task store brings its own target and tasks: call evaluate(meta, store), without y and groups.")
+    if order is not None and not isinstance(order, str):
+        raise UpstairsError("order must name a column of the store, since its rows are in an order of their own.")
+    store.check_target("classes" if classes else "numbers")
+    table, cautions = read_store(store, seed)
+    return table.select(store.columns.names), table.select([store.target_name]), table.select([store.task_name]), cautions
+
+
 def _read(X: Any, y: Any, groups: Any, classes: bool) -> Rows:
     n = row_count(X)
+    if y is None:
+        raise UpstairsError("evaluate needs y, the target of each row; only a task store brings its own.")
     if groups is None:
         raise UpstairsError("evaluate needs groups, the task of each row: without tasks there are no unseen ones.")
     target = read_target(y, n)

@@ -38,7 +38,8 @@ class Asked(NamedTuple):
     folds : list of Fold
     left_out : list of int
         Numbers of shots that no task can give.
-    leaks : list of str
+    cautions : list of str
+        About the rows: what was left out of a store, and columns that give something away.
     noun : Noun
     target : str
         Name of y.
@@ -54,7 +55,7 @@ class Asked(NamedTuple):
     own: dict[str, Any]
     folds: list[Fold]
     left_out: list[int]
-    leaks: list[str]
+    cautions: list[str]
     noun: Noun
     target: str
     in_time: bool
@@ -116,7 +117,7 @@ class Evaluation:
         self.in_time = asked.in_time
         self.prefit = not len(asked.folds[0].learned)
         sizes = np.bincount(asked.question.draw.task)
-        self.warnings = warnings_of(findings, asked.noun, sizes, asked.left_out, asked.leaks)
+        self.warnings = warnings_of(findings, asked.noun, sizes, asked.left_out, asked.cautions)
 
     @cached_property
     def scores(self) -> Any:

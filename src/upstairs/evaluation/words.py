@@ -47,9 +47,11 @@ def sentences_by_topic(
     return {topic: text[0].upper() + text[1:] for topic, text in told.items() if text}
 
 
-def warnings_of(findings: Findings, noun: Noun, sizes: np.ndarray, left_out: Sequence[int], leaks: Sequence[str]) -> list[str]:
+def warnings_of(
+    findings: Findings, noun: Noun, sizes: np.ndarray, left_out: Sequence[int], cautions: Sequence[str]
+) -> list[str]:
     """Sentences about what makes these findings less than they seem; ``sizes`` [T] are the rows of each task."""
-    told = list(leaks)
+    told = list(cautions)
     n_tasks = len(findings.ids)
     if n_tasks < FEW_TASKS:
         told.append(f"There are only {n_tasks} {noun.many}: errors on unseen ones, and their standard errors, are rough.")
