@@ -9,8 +9,9 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import Rows, read_rows
+from upstairs.cli.rows import Drop, Rows, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say, show_errors
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns
 from upstairs.learners import check_learner, learner_class
@@ -31,7 +32,12 @@ def evaluate(
     target: options.Target,
     learner: Annotated[
         list[str] | None,
-        typer.Option("--learner", help=f"One of {options.learner_names()}; may be repeated.", show_default="forest"),
+        typer.Option(
+            "--learner",
+            help=f"One of {options.learner_names()}; may be repeated.",
+            show_default="forest",
+            autocompletion=options.complete_learner,
+        ),
     ] = None,
     shots: options.Shots = None,
     order: options.Order = None,
@@ -42,7 +48,8 @@ def evaluate(
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
     classify: options.Classify = None,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     ignore: options.Ignore = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -54,7 +61,7 @@ def evaluate(
         check_learner(name)
     with progress() as begin:
         begin(f"Reading {file.name}")
-        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify)
+        rows, moments = _read(file, task, target, order, ignore or [], drop, classify, csv)
     if not json:
         note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
     n_folds = _folds(folds, rows.n_tasks)
@@ -93,15 +100,16 @@ def _read(
     target: str,
     order: str | None,
     ignore: list[str],
-    drop_missing_target: bool,
+    drop: Drop,
     classify: bool | None,
+    csv: Csv,
 ) -> tuple[Rows, str | pa.Table | None]:
     """The rows, and the order of each task's: a column among them, or one beside them that is otherwise ignored."""
     if order in (task, target):
         raise UpstairsError(
             f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
         )
-    rows = read_rows(file, task, target, [name for name in ignore if name != order], drop_missing_target, classify)
+    rows = read_rows(file, task, target, [name for name in ignore if name != order], drop, classify, csv)
     if order is None:
         return rows, None
     check_columns(rows.X, [order], file)

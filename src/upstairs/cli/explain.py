@@ -15,6 +15,7 @@ import upstairs
 from upstairs.cli import options
 from upstairs.cli.rows import target_name, task_names, text_columns
 from upstairs.cli.screen import bold, escape, print_json, progress, say, show
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
 from upstairs.frames import listed
@@ -37,16 +38,14 @@ def explain(
         Path | None,
         typer.Option("--support", metavar="FILE", help="Rows of the same task whose target is known.", show_default=False),
     ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
-    ] = None,
+    task: options.TaskOfModel = None,
     which: Annotated[
         str | None,
         typer.Option("--which", metavar="TASK", help="The task to explain, if FILE holds several.", show_default=False),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="At most so many rows of FILE.")] = 5,
     more: Annotated[int, typer.Option("--more", min=1, help="How many more rows to think of.")] = 5,
+    csv: Csv = Csv(),  # noqa: B008
     json: options.Json = False,
 ) -> None:
     """Explain the predictions of one task's rows in FILE: what is shared, what its own rows say, and how much is borrowed.
@@ -58,9 +57,9 @@ def explain(
         meta = upstairs.load(model)
         begin(f"Explaining {file.name}")
         name = task or meta.names_.task
-        asked, which = _rows_of_task(read_table(file, text_columns(meta, task)), name, task is not None, which, file)
+        asked, which = _rows_of_task(read_table(file, text_columns(meta, task), csv), name, task is not None, which, file)
         check_columns(asked, meta.columns_.names, file)
-        adapted = meta if support is None else _adapt(meta, name, task is not None, which, support)
+        adapted = meta if support is None else _adapt(meta, name, task is not None, which, support, csv)
         findings = {"model": str(model), "task": which, **_findings(meta, adapted, asked.slice(0, rows), more)}
     if json:
         print_json(findings)
@@ -89,8 +88,8 @@ def _rows_of_task(
     return table.filter(pc.equal(names, which)), which
 
 
-def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: Path) -> Any:
-    table, target = read_table(path, text_columns(meta, name)), target_name(meta)
+def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: Path, csv: Csv) -> Any:
+    table, target = read_table(path, text_columns(meta, name), csv), target_name(meta)
     check_columns(table, [*meta.columns_.names, target], path)
     rows, _ = _rows_of_task(table, name, asked_for, which, path)
     return meta.adapt(rows.select(meta.columns_.names), rows[target])

@@ -9,8 +9,9 @@ import typer
 import upstairs
 from upstairs.archive import check_writable
 from upstairs.cli import options
-from upstairs.cli.rows import read_rows
+from upstairs.cli.rows import Drop, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
 from upstairs.store import is_store
@@ -33,13 +34,17 @@ def fit(
     ],
     task: options.TaskOrStore = None,
     target: options.TargetOrStore = None,
-    learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
+    learner: Annotated[
+        str,
+        typer.Option("--learner", help=f"One of {options.learner_names()}.", autocompletion=options.complete_learner),
+    ] = "forest",
     time_budget: Annotated[
         float | None,
         typer.Option("--time-budget", metavar="SECONDS", help="For auto: learners that aren't ready by then are left out."),
     ] = None,
     classify: options.Classify = None,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     ignore: options.Ignore = None,
     memory: options.Memory = "2GB",
     known_tasks: Annotated[
@@ -61,7 +66,7 @@ def fit(
             rows = _open_store(file, memory)
         else:
             begin(f"Reading {file.name}")
-            rows = _read_table(file, task, target, ignore, drop_missing_target, classify, quiet=json)
+            rows = _read_table(file, task, target, ignore, drop, classify, csv, quiet=json)
         begin(f"Learning across {rows.told['tasks']:,} tasks ({rows.told['rows']:,} rows)")
         meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(*rows.data)
         begin(f"Saving {output.name}")
@@ -101,12 +106,12 @@ class _Rows(NamedTuple):
 
 
 def _read_table(
-    file: Path, task: str | None, target: str | None, ignore: list[str] | None, drop_missing_target: bool,
-    classify: bool | None, quiet: bool,
+    file: Path, task: str | None, target: str | None, ignore: list[str] | None, drop: Drop,
+    classify: bool | None, csv: Csv, quiet: bool,
 ) -> _Rows:  # fmt: skip
     if task is None or target is None:
         raise UpstairsError("fit needs --task and --target, the columns of each row's task and of what is to be predicted.")
-    rows = read_rows(file, task, target, ignore, drop_missing_target, classify)
+    rows = read_rows(file, task, target, ignore, drop, classify, csv)
     kind = "classes" if rows.classify else "numbers"
     if not quiet:
         other = "--regress" if rows.classify else "--classify"
@@ -140,7 +145,7 @@ def _open_store(file: Path, memory: str) -> _Rows:
 
 
 def _tell(findings: dict) -> None:
-    dropped = f", {findings['rows_dropped']:,} without a target left out" if findings["rows_dropped"] else ""
+    dropped = f", {findings['rows_dropped']:,} incomplete ones left out" if findings["rows_dropped"] else ""
     say(
         f"Learned {bold(findings['target'])} across {findings['tasks']:,} tasks ({findings['rows']:,} rows{dropped}; "
         f"{len(findings['columns'])} columns) in {findings['seconds']:.1f} s."

@@ -12,8 +12,9 @@ import typer
 import upstairs
 from upstairs.archive import check_writable, whole_file
 from upstairs.cli import options
-from upstairs.cli.rows import task_ids, text_columns, with_target
+from upstairs.cli.rows import Drop, task_ids, text_columns, with_task_and_target
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns, read_table
 from upstairs.wording import noun_of
@@ -51,20 +52,15 @@ def report(
         typer.Option("--folds", min=2, help="Into how many parts to cut the tasks.", show_default=str(FOLDS)),
     ] = None,
     shots: options.Shots = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="COL", help="Column of the target, if not the one of the fit.", show_default=False),
-    ] = None,
+    task: options.TaskOfModel = None,
+    target: options.TargetOfModel = None,
     more_tasks: Annotated[
         bool, typer.Option("--more-tasks", help="Also tell what more tasks would bring; this learns anew from fewer.")
     ] = False,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -80,7 +76,7 @@ def report(
     with progress() as begin:
         begin(f"Reading {file.name}")
         meta = upstairs.load(model)
-        asked = _read(meta, model, file, task, target, order, drop_missing_target)
+        asked = _read(meta, model, file, task, target, order, drop, csv)
     if more_tasks and asked.prefit:
         raise UpstairsError("--more-tasks is for tasks that MODEL knows; it knows none of these, and learns nothing anew.")
     n_folds = _folds(folds, asked)
@@ -127,7 +123,14 @@ def _find(
 
 
 def _read(
-    meta: Any, model: Path, file: Path, task: str | None, target: str | None, order: str | None, drop_missing_target: bool
+    meta: Any,
+    model: Path,
+    file: Path,
+    task: str | None,
+    target: str | None,
+    order: str | None,
+    drop: Drop,
+    csv: Csv,
 ) -> Asked:
     names = {}
     for what, given in (("task", task), ("target", target)):
@@ -139,9 +142,9 @@ def _read(
         raise UpstairsError(
             f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
         )
-    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])])
+    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])], csv)
     check_columns(table, [task, target, *meta.columns_.names, *([] if order is None else [order])], file)
-    table = with_target(table, target, file, drop_missing_target)
+    table = with_task_and_target(table, task, target, file, drop)
     groups = task_ids(meta, table, task, file)
     known = np.isin(groups.astype(str), meta.known_.ids.astype(str))
     prefit = bool(len(meta.known_.ids)) and not known.any()

@@ -8,11 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from upstairs.cleaning import without_empty_rows
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
 from upstairs.target_kind import choose_kind
 
-__all__ = ["Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_target"]
+__all__ = ["Drop", "Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_task_and_target"]
+
+
+class Drop(NamedTuple):
+    """Whether to leave out rows that lack their target or task; else they are an error."""
+
+    drop_missing_target: bool = False
+    drop_missing_task: bool = False
 
 
 class Rows(NamedTuple):
@@ -26,7 +35,7 @@ class Rows(NamedTuple):
     reason : str
         Why classes or numbers, to be said to the user.
     n_dropped : int
-        Rows left out because they have no target.
+        Rows left out because they have no target or no task.
     """
 
     X: pa.Table
@@ -42,15 +51,15 @@ class Rows(NamedTuple):
 
 
 def read_rows(
-    path: Path, task: str, target: str, ignore: Sequence[str] | None, drop_missing_target: bool, classify: bool | None
+    path: Path, task: str, target: str, ignore: Sequence[str] | None, drop: Drop, classify: bool | None, csv: Csv
 ) -> Rows:
     """Read the rows of a file; the columns that are neither task, target nor ignored are the features."""
-    table = read_table(path, text=[task])
+    table = read_table(path, [task], csv)
     check_columns(table, [task, target, *(ignore or [])], path)
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
-    table = with_target(table, target, path, drop_missing_target)
+    table = with_task_and_target(table, task, target, path, drop)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
@@ -59,18 +68,20 @@ def read_rows(
     return Rows(table.select(features), y, task_names(table, task, path), classify, reason, n_rows - table.num_rows)
 
 
-def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
-    """The rows that have a target; unless the others shall be dropped, there may be none."""
-    missing = pc.is_null(table[target], nan_is_null=True)
-    if n_missing := pc.sum(missing).as_py():
-        if not drop_missing_target:
-            raise UpstairsError(
-                f"{path} has no value of {target!r} in {n_missing:,} of its {table.num_rows:,} rows. "
-                "Fill them in, or leave those rows out with --drop-missing-target."
-            )
-        table = table.filter(pc.invert(missing))
-    if table.num_rows == 0:
-        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+def with_task_and_target(table: pa.Table, task: str, target: str, path: Path, drop: Drop) -> pa.Table:
+    """The rows that have a task and a target; unless the others shall be dropped, there may be none but empty ones."""
+    table = without_empty_rows(table, path)
+    for what, name, dropped in (("target", target, drop.drop_missing_target), ("task", task, drop.drop_missing_task)):
+        missing = pc.is_null(table[name], nan_is_null=True)
+        if n_missing := pc.sum(missing).as_py():
+            if not dropped:
+                raise UpstairsError(
+                    f"{path} has no value of {name!r} in {n_missing:,} of its {table.num_rows:,} rows. "
+                    f"Fill them in, or leave those rows out with --drop-missing-{what}."
+                )
+            table = table.filter(pc.invert(missing))
+        if table.num_rows == 0:
+            raise UpstairsError(f"{path} has no row with a value of {name!r}.")
     return table
 
 

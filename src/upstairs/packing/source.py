@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from upstairs.cleaning import MISSING
+from upstairs.dialects import find_dialect
 from upstairs.errors import UpstairsError
-from upstairs.files import MISSING, broken_file, is_row_label, likely_names, similar_files
+from upstairs.files import broken_file, is_row_label, likely_names, similar_files
 from upstairs.frames import PLURALS, kind_of
 
 __all__ = ["Block", "Source", "kind_in_words"]
@@ -291,7 +293,9 @@ def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBa
 
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
     connection.execute("SET enable_progress_bar = false")
+    encoding, delimiter, decimal = find_dialect(path)
     options: dict[str, Any] = {"header": True, "sample_size": -1, "na_values": MISSING}
+    options |= {"sep": delimiter, "decimal": decimal, "encoding": encoding}
     if text:
         there = connection.read_csv(str(path), **options).columns
         options["dtype"] = {name: "VARCHAR" for name in text if name in there}
