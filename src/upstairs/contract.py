@@ -28,6 +28,7 @@ from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
 from upstairs.frames import make_table, table_kind
+from upstairs.notebook import ShownMeta, ShownModel, ShownTasks
 from upstairs.novelty import Reference, learn_reference, p_values
 from upstairs.questions import Questions
 from upstairs.store import TaskStore
@@ -48,7 +49,7 @@ BYTES_A_VALUE, MORE_VALUES = 64, 100
 """What learning takes of memory for each row: so much for each column, and for so many features that learners add."""
 
 
-class MetaEstimator(Questions, Answers, BaseEstimator):
+class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
     """A meta-learner: learns across tasks in `fit`, adapts to one or many in `adapt` and `adapt_tasks`.
 
     Subclasses are final and give ``learner`` and their parameters, among them ``random_state``.
@@ -226,7 +227,7 @@ class MetaEstimator(Questions, Answers, BaseEstimator):
         return tags
 
 
-class AdaptedModel(Answers, BaseEstimator):
+class AdaptedModel(ShownModel, Answers, BaseEstimator):
     """A meta-model adapted to one task: a fitted scikit-learn predictor.
 
     Parameters
@@ -282,7 +283,7 @@ class AdaptedModel(Answers, BaseEstimator):
         return type(self)(self.meta)
 
 
-class AdaptedTasks(Answers, Mapping):
+class AdaptedTasks(ShownTasks, Answers, Mapping):
     """A meta-model adapted to many tasks at once: a Mapping from task id to adapted model.
 
     Parameters
