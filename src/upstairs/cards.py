@@ -16,6 +16,7 @@ _STYLE = """
 .upstairs-card dt { opacity: 0.75; font-weight: normal; }
 .upstairs-card dd { margin: 0; overflow-wrap: anywhere; }
 .upstairs-card table { border-collapse: collapse; margin: 0.5em 0; font-variant-numeric: tabular-nums; }
+.upstairs-card table { font-size: inherit; color: inherit; }
 .upstairs-card :is(th, td) { padding: 0.15em 0.8em 0.15em 0; text-align: right; background: none; }
 .upstairs-card :is(th, td):first-child { text-align: left; }
 .upstairs-card th { font-weight: normal; opacity: 0.75; }

@@ -57,8 +57,8 @@ class ShownMeta(Shown):
         info, known = meta.info_, len(meta.known_.ids)
         facts = {}
         if hasattr(info, "n_tasks"):
-            facts["learned from"] = f"{info.n_tasks:,} tasks, {rows_in_words(info.n_rows)}"
-        facts["knows"] = f"{known:,} tasks" if known else "no task by name"
+            facts["learned from"] = f"{_tasks(info.n_tasks)}, {rows_in_words(info.n_rows)}"
+        facts["knows"] = _tasks(known) if known else "no task by name"
         facts["columns"] = _columns(meta)
         if "classes_" in vars(meta):
             facts["classes"] = _few(list(map(str, meta.classes_.tolist())))
@@ -92,10 +92,10 @@ class ShownTasks:
 
     def _card(self) -> Card:
         models: Any = self
-        sizes = models.support.sizes
+        ends = [f"{size:,}" for size in sorted({models.support.sizes.min(), models.support.sizes.max()})] if models else []
         facts = {
-            "adapted to": f"{len(models):,} tasks, {rows_in_words(int(sizes.sum()))}",
-            "rows of a task": f"{sizes.min():,} to {sizes.max():,}" if len(sizes) else "none",
+            "adapted to": f"{_tasks(len(models))}, {rows_in_words(len(models.support.y))}",
+            "rows of a task": " to ".join(ends),
             "tasks": _few(list(map(str, models.support.ids[: MOST_NAMES + 1].tolist())), len(models)),
         }
         return Card(f"{type(models.meta).__name__}, adapted", facts)
@@ -138,7 +138,7 @@ def _by_shots(meta: Any) -> list[list[str]]:
         table.append(["logits divided by", *map(number, calibration.temperature)])
     else:
         factors = interval_factor(calibration, calibration.shots, COVERAGE)
-        table.append([f"{percent(COVERAGE)} intervals widened by", *map(number, factors)])
+        table.append([f"{percent(COVERAGE)} intervals scaled by", *map(number, factors)])
     return table
 
 
@@ -158,6 +158,10 @@ def _held_out(meta: Any, shots: int) -> float:
     if isinstance(prediction, ClassPrediction):
         return -prediction.log_proba[np.arange(len(rest)), tasks.y[rest].astype(int)].mean()
     return np.sqrt(((prediction.mean - tasks.y[rest]) ** 2).mean())
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count:,} tasks"
 
 
 def _count(value: Any) -> str:
