@@ -140,6 +140,10 @@ def test_rows_without_task_or_target(tmp_path):
     assert code == 0 and "238 rows, 2 incomplete ones left out" in out
     code, out, err = run("predict", tmp_path / "m.upstairs", path, "-o", tmp_path / "p.csv")
     assert code == 0 and "2 by their columns alone" in out and "they are predicted as if unseen" in err
+    code, out, err = run("predict", tmp_path / "m.upstairs", path, "--support", path, "-o", tmp_path / "p.csv")
+    assert code == 0 and "238 from the support rows" in out and "no value of 'store' in 2 rows, left out" in err
+    code, out, err = run("explain", tmp_path / "m.upstairs", path, "--which=104", "--json")
+    assert code == 0 and json.loads(out)["task"] == "104"
 
 
 def test_words_among_numbers_are_told_and_can_be_told_away(tmp_path):

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import target_name, task_names, text_columns
+from upstairs.cli.rows import target_name, task_names, text_columns, with_task
 from upstairs.cli.screen import bold, escape, print_json, progress, say, show
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
@@ -78,6 +78,7 @@ def _rows_of_task(
         check_columns(table, [name], path)
     if name not in table.column_names:
         return table, which
+    table = with_task(table, name, path)
     names = task_names(table, name, path)
     tasks = names.unique().to_pylist()
     if which is None and len(tasks) > 1:

@@ -14,7 +14,6 @@ from upstairs.learners import LEARNERS
 
 __all__ = [
     "Classify",
-    "DropMissingTarget",
     "Ignore",
     "Json",
     "Memory",
@@ -115,7 +114,6 @@ _FIELDS: dict[str, Any] = {
     "drop_missing_target": typer.Option("--drop-missing-target", help="Leave out the rows that have no target."),
     "drop_missing_task": typer.Option("--drop-missing-task", help="Leave out the rows that have no task."),
 }
-DropMissingTarget = Annotated[bool, _FIELDS["drop_missing_target"]]
 
 
 def spread(command: Callable) -> Callable:

@@ -11,7 +11,7 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import target_name, task_ids, text_columns
+from upstairs.cli.rows import target_name, task_ids, text_columns, with_task
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
@@ -143,6 +143,7 @@ def _adapt(meta: Any, query: Query, task: str | None, path: Path, csv: Csv) -> A
     table = read_table(path, text_columns(meta, task), csv)
     target, name = target_name(meta), task or meta.names_.task
     check_columns(table, [*meta.columns_.names, target, *([] if query.groups is None else [name])], path)
+    table = table if query.groups is None else with_task(table, name, path)
     X, y = table.select(meta.columns_.names), table[target]
     if query.groups is not None:
         return meta.adapt_tasks(X, y, groups=task_ids(meta, table, name, path))

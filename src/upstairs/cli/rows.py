@@ -1,5 +1,6 @@
 """The rows of a file as features, target and task, for a fit or for a fitted model."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +11,22 @@ import pyarrow.compute as pc
 
 from upstairs.cleaning import without_empty_rows
 from upstairs.dialects import Csv
-from upstairs.errors import UpstairsError
+from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns, read_table
 from upstairs.target_kind import choose_kind
+from upstairs.wording import rows_in_words
 
-__all__ = ["Drop", "Rows", "read_rows", "target_name", "task_ids", "task_names", "text_columns", "with_task_and_target"]
+__all__ = [
+    "Drop",
+    "Rows",
+    "read_rows",
+    "target_name",
+    "task_ids",
+    "task_names",
+    "text_columns",
+    "with_task",
+    "with_task_and_target",
+]
 
 
 class Drop(NamedTuple):
@@ -83,6 +95,15 @@ def with_task_and_target(table: pa.Table, task: str, target: str, path: Path, dr
         if table.num_rows == 0:
             raise UpstairsError(f"{path} has no row with a value of {name!r}.")
     return table
+
+
+def with_task(table: pa.Table, task: str, path: Path) -> pa.Table:
+    """The rows that name their task, with a warning if there are others."""
+    if n_missing := table[task].null_count:
+        warnings.warn(
+            f"{path} has no value of {task!r} in {rows_in_words(n_missing)}, left out.", UpstairsWarning, stacklevel=2
+        )
+    return table.filter(pc.is_valid(table[task])) if n_missing else table
 
 
 def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:
