@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -154,6 +155,11 @@ def broken_file(path: Path, error: Exception) -> str:
     reason = str(error).splitlines()[0].rstrip(".")
     if "UTF8" in reason:
         return f"{path} isn't UTF-8 text ({reason}). Save it as UTF-8."
+    if ragged := re.search(r"Expected (\d+) columns, got (\d+): (.*)", reason):
+        return (
+            f"{path} has {ragged[2]} cells in the line {ragged[3]!r}, but {ragged[1]} in its first. Mend that line; titles "
+            "above the header and sums below the rows have to go."
+        )
     return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
 
 
