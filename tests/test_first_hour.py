@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +173,12 @@ def test_the_same_model_reads_files_of_another_country(tmp_path):
 
         answers.append(pyarrow.parquet.read_table(tmp_path / "out.parquet")["prediction"].to_numpy())
     assert (answers[0] == answers[1]).all()
+
+
+def test_the_page_names_options_that_exist():
+    page = (Path(__file__).parents[1] / "docs" / "first-hour.md").read_text()
+    helps = "".join(run(command, "--help")[1] for command in ("fit", "evaluate", "report", "predict"))
+    assert all(option in helps for option in re.findall(r"`(--[a-z-]+)", page))
 
 
 def shown(*calls, **environment):

@@ -112,7 +112,8 @@ def clean(
         if pc.any(pc.not_equal(trimmed, columns[name])).as_py():
             columns[name] = pc.if_else(pc.is_in(trimmed, pa.array(missing)), pa.scalar(None, pa.string()), trimmed)
             blank.append(name)
-    texts = [_Text(name, *distinct(columns[name].combine_chunks())) for name in strings if name not in text]
+    worth = [name for name in strings if name not in text and _worth(columns[name], decimal)]
+    texts = [_Text(name, *distinct(columns[name].combine_chunks())) for name in worth]
     numbers, examples = _numbers(texts, decimal, path)
     others = [one for one in texts if one.name not in numbers]
     days, more = _dates([one for one in others if one.looks_like(_is_date)], dates, path)
@@ -123,6 +124,12 @@ def clean(
     if kept := [name for name in blank if pa.types.is_string(columns[name].type)]:
         _warn(path, f"blanks around the text in {listed(kept)} are taken away.")
     return pa.Table.from_arrays(list(columns.values()), list(columns))
+
+
+def _worth(column: pa.ChunkedArray, decimal: str) -> bool:
+    """Whether the first texts of a column look like numbers or dates: only then Python has to see all of them."""
+    first = _Text("", np.array([]), pc.unique(column).drop_null().slice(0, FIRST).to_pylist())
+    return first.looks_like(lambda value: read_numeral(value, decimal) is not None) or first.looks_like(_is_date)
 
 
 def _numbers(texts: list[_Text], decimal: str, path: object) -> tuple[dict[str, pa.Array], list[str]]:
