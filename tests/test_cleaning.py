@@ -51,6 +51,10 @@ def test_decimal_comma():
     "cells, told",
     [
         (["1", "2", "3", "not done"], "'a' stays text: beside numbers it holds 'not done' in row 3 (1 such row in all)"),
+        (
+            ["1", "2", "2,5"],
+            "beside numbers it holds '2,5' in row 2 (1 such row in all). If that is a number, give --decimal ,",
+        ),
         (["1 kg", "2 g"], "'a' holds numbers of several kinds, as '1 kg', '2 g', and stays text"),
         (["2024-01-05", "2024-01-06", "soon"], "'a' stays text: beside dates it holds 'soon' in row 2"),
         (["25/12/2024", "12/25/2024"], "'a' holds dates of several kinds"),

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.frames import distinct, listed, shown
-from upstairs.numerals import read_numeral
+from upstairs.numerals import decimal_sign, read_numeral
 
 __all__ = ["MISSING", "clean", "trim_names", "without_empty_rows", "without_headers"]
 
@@ -62,10 +62,11 @@ class _Text(NamedTuple):
         if len(rows) > (1 - MOSTLY) * len(self.codes):
             return None
         word = self.values[self.codes[rows[0]]]
-        return (
-            f"{self.name!r} stays text: beside {what} it holds {shown(word)} in row {rows[0]} ({len(rows):,} such "
-            f"{_rows(len(rows))} in all). If that is no value, empty such cells or give --missing {shown(word)}."
-        )
+        cure = f"If that is no value, empty such cells or give --missing {shown(word)}."
+        if sign := decimal_sign(word):
+            cure = f"If that is a number, give --decimal {sign}"
+        count = f"{len(rows):,} such {_rows(len(rows))} in all"
+        return f"{self.name!r} stays text: beside {what} it holds {shown(word)} in row {rows[0]} ({count}). {cure}"
 
 
 def trim_names(table: pa.Table) -> pa.Table:
