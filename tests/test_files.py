@@ -13,10 +13,13 @@ def test_types_are_decided_by_the_whole_csv_file(tmp_path):
 
 def test_text_that_is_not_utf8_is_said(tmp_path):
     (tmp_path / "latin.csv").write_bytes("a,b\n1,\xe9\n".encode("latin-1"))
-    with pytest.raises(UpstairsError, match=r"latin\.csv isn't UTF-8 text in column 'b'"):
+    with pytest.raises(UpstairsError, match=r"latin\.csv isn't UTF-8 text in line 2"):
         files.read_table(tmp_path / "latin.csv")
-    with pytest.raises(UpstairsError, match=r"latin\.csv isn't UTF-8 text"):
-        files.read_table(tmp_path / "latin.csv", text=["b"])
+    (tmp_path / "late.csv").write_bytes(b"a,b\n" + b"1,x\n" * 300_000 + b"1,\xe9\n")
+    with pytest.raises(UpstairsError, match=r"late\.csv isn't UTF-8 text in column 'b'.*--encoding"):
+        files.read_table(tmp_path / "late.csv")
+    with pytest.raises(UpstairsError, match=r"late\.csv isn't UTF-8 text"):
+        files.read_table(tmp_path / "late.csv", text=["b"])
 
 
 def test_csv_dialects(tmp_path):

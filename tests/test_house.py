@@ -1,11 +1,13 @@
 """The house keeps its own rules: what loads when, what stands where, how long things are, and that commands are documented."""
 
 import ast
+import io
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,24 @@ def test_constraints_are_plain_versions_of_all_that_is_needed():
     assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
     needed = project["dependencies"] + [line for extra in project["optional-dependencies"].values() for line in extra]
     assert {re.match(r"[\w-]+", line).group() for line in needed} - {"upstairs"} <= pinned
+
+
+def test_the_oldest_versions_are_the_lower_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {*project["dependencies"], *(line for line in project["optional-dependencies"]["demo"] if "pandas" in line)}
+    lines = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
+    assert {line for line in lines if not line.startswith("#")} == {line.replace(">=", "==") for line in bounds}
+
+
+def test_a_wheel_is_small():
+    """What goes into it, and as it will be packed; the wheel itself is built and weighed by nox."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for path in SOURCE.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert path.suffix in {".py", ".typed", ".html", ".css", ".js", ".mako", ".ini"}, path
+                wheel.write(path)
+    assert len(packed.getvalue()) < 2**20
 
 
 @pytest.mark.parametrize("command", COMMANDS)

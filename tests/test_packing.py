@@ -231,12 +231,16 @@ def test_mistakes_are_one_sentence_and_leave_nothing(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]
 
 
-def test_missing_targets_may_be_left_out(tmp_path):
-    frame = make_rows()
-    frame.loc[::7, "y"] = np.nan
+@pytest.mark.parametrize("lacking, column", [("target", "y"), ("task", "task")])
+def test_rows_that_lack_target_or_task_may_be_left_out(lacking, column, tmp_path):
+    frame = make_rows(task=str)
+    frame[column] = frame[column].where(np.arange(len(frame)) % 7 > 0)
     frame.to_parquet(tmp_path / "rows.parquet")
-    store = pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", task="task", target="y", drop_missing_target=True)
-    assert_holds(store, frame[frame["y"].notna()])
+    told = {"task": "task", "target": "y"}
+    with pytest.raises(UpstairsError, match=f"drop_missing_{lacking}"):
+        pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", **told)
+    store = pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", **told, **{f"drop_missing_{lacking}": True})
+    assert_holds(store, frame[frame[column].notna()])
 
 
 def test_a_truncated_file(tmp_path):

@@ -27,8 +27,9 @@ def test_python_runs(block, tmp_path, monkeypatch):
     assert (error**2).mean() ** 0.5 < 5  # the noise has a standard deviation of 2, the stores' levels one of 10
 
 
-def test_commands_and_options_exist(capsys):
-    calls = re.findall(r"^upstairs (\w+)(.*?)(?:#.*)?$", README, re.MULTILINE)
+@pytest.mark.parametrize("page", ["README.md", "docs/first-hour.md"])
+def test_commands_and_options_exist(page, capsys):
+    calls = re.findall(r"^upstairs (\w+)(.*?)(?:#.*)?$", (ROOT / page).read_text(), re.MULTILINE)
     assert calls
     for command, rest in calls:
         assert command in COMMANDS

@@ -380,3 +380,12 @@ def test_columns_that_are_missing():
         Columns.learn(FIT).encode(FIT.rename(columns={"price": "Price", "kind": "x"}))
     with pytest.raises(UpstairsError, match=r"X has 1 features, but \w+ is expecting 3 features as input\."):
         Columns.learn(FIT).encode(np.ones((2, 1)))
+
+
+def test_text_that_holds_numbers_is_told_of():
+    prices = [f"{i},50 €" for i in range(25)]
+    with pytest.warns(UpstairsWarning, match=r"Column 'price' holds numbers written as text \('0,50 €'\), and is taken for a"):
+        Columns.learn(pd.DataFrame({"price": prices}))
+    names = {"few": ["1", "2"] * 13, "codes": [f"0{i:02}" for i in range(26)], "words": [f"name {i}" for i in range(26)]}
+    Columns.learn(pd.DataFrame(names))
+    Columns.learn(pd.DataFrame({"chosen": pd.Categorical([str(i) for i in range(26)])}))

@@ -14,6 +14,7 @@ from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
 from upstairs.frames import make_table
+from upstairs.notebook import ShownModel, ShownTasks
 from upstairs.novelty import p_values
 from upstairs.table import read_groups
 from upstairs.tasks import Tasks
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 
-class AdaptedModel(Answers, BaseEstimator):
+class AdaptedModel(ShownModel, Answers, BaseEstimator):
     """A meta-model adapted to one task: a fitted scikit-learn predictor.
 
     Parameters
@@ -84,7 +85,7 @@ class AdaptedModel(Answers, BaseEstimator):
         return type(self)(self.meta)
 
 
-class AdaptedTasks(Answers, Mapping):
+class AdaptedTasks(ShownTasks, Answers, Mapping):
     """A meta-model adapted to many tasks at once: a Mapping from task id to adapted model.
 
     Parameters

@@ -34,6 +34,7 @@ from upstairs.answers import Answers, AnswersClasses, AnswersNumbers
 from upstairs.errors import UpstairsError
 from upstairs.explain import Receipt, write_receipts
 from upstairs.frames import table_kind
+from upstairs.notebook import ShownMeta
 from upstairs.novelty import Reference, learn_reference
 from upstairs.questions import Questions
 from upstairs.store import TaskStore
@@ -48,7 +49,7 @@ MOST_KNOWN_ROWS = 150
 """Rows of a known task that a fitted meta-model keeps, to adapt to when it is asked about that task."""
 
 
-class MetaEstimator(Questions, Answers, BaseEstimator):
+class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
     """A meta-learner: learns across tasks in `fit`, adapts to one or many in `adapt` and `adapt_tasks`.
 
     Subclasses are final and give ``learner`` and their parameters, among them ``random_state``.

@@ -7,13 +7,13 @@ would become of a task if a column were changed, it doesn't say.
 """
 
 import functools
-import html
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from upstairs.adaptation import Adaptation, explain
 from upstairs.borrowing import borrowed_share, moved_by_rows, with_more_rows
+from upstairs.cards import Card
 from upstairs.errors import UpstairsError
 from upstairs.frames import answer
 from upstairs.prediction import Explanation
@@ -122,11 +122,14 @@ class Receipt(Explanation):
         return lines
 
     def __repr__(self) -> str:
-        n, s = len(self.base), len(self.question.support.y)
-        return f"<Receipt of {n} {'prediction' if n == 1 else 'predictions'} after {_rows(s)}>\n" + "\n".join(self.sentences())
+        return self._card().text()
 
     def _repr_html_(self) -> str:
-        return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in self.sentences()) + "</ul>"
+        return self._card().html()
+
+    def _card(self) -> Card:
+        n, s = len(self.base), len(self.question.support.y)
+        return Card(f"Receipt of {n} {'prediction' if n == 1 else 'predictions'} after {_rows(s)}", sentences=self.sentences())
 
     def _in_units(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Base [n] and the other parts [n, ...], in the units of the target."""

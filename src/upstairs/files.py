@@ -2,6 +2,8 @@
 
 import difflib
 import os
+import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,14 +13,18 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from upstairs.archive import check_writable, whole_file
-from upstairs.errors import UpstairsError
+from upstairs.cleaning import MISSING, clean, trim_names, without_headers
+from upstairs.dialects import Csv, Dialect, find_dialect, read_header
+from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.table import read_groups
 
 __all__ = [
     "MISSING",
+    "SUFFIXES",
     "broken_file",
     "check_columns",
     "check_output",
+    "column_names",
     "is_row_label",
     "likely_names",
     "plain_column",
@@ -31,30 +37,37 @@ __all__ = [
 
 SUFFIXES = (".csv", ".parquet")
 
-MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 
-
-def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
+def read_table(path: str | os.PathLike, text: Iterable[str] = (), csv: Csv = Csv()) -> pa.Table:  # noqa: B008
     """The table in a CSV or Parquet file, with at least one row.
 
-    Arrow guesses the types of a CSV file's columns, but for those that are known to be ``text``: 007 may be a name.
+    Arrow guesses the types of a CSV file's columns, but for those that are known to be ``text``: 007 may be a name. How the
+    file is written is found where it tells (`dialects`), or what ``csv`` says; a warning tells what had to be read with care.
     """
     path = Path(path)
     _check_suffix(path)
     try:
-        table = _read_csv(path, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
+        table = _read_csv(path, set(text), csv) if path.suffix.lower() == ".csv" else _read_parquet(path)
     except pa.ArrowInvalid as error:
         raise UpstairsError(broken_file(path, error)) from None
     except FileNotFoundError:
         raise UpstairsError(f"{path} doesn't exist{similar_files(path)}.") from None
     except OSError as error:
         raise UpstairsError(f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None
-    table = table.drop_columns([name for name in table.column_names if is_row_label(name)])
-    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
-        raise UpstairsError(f"{path} has more than one column {twice[0]!r}. Rename all but one of them.")
     if table.num_rows == 0:
         raise UpstairsError(f"{path} has no rows.")
     return table
+
+
+def column_names(path: str | os.PathLike) -> list[str]:
+    """The columns of a file, for the shell to complete; none where it can't be read."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pa.parquet.read_schema(path).names
+        return read_header(path)
+    except (OSError, ValueError):  # Arrow's errors and ours are among these
+        return []
 
 
 def check_columns(table: pa.Table, names: Iterable[str], path: str | os.PathLike) -> None:
@@ -113,23 +126,57 @@ def write_table(table: pa.Table, path: str | os.PathLike) -> None:
             pa.parquet.write_table(table, file)
 
 
-def _read_csv(path: Path, text: Iterable[str]) -> pa.Table:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        header = next((line for line in file if line.strip()), "")
-    if not header:
-        raise UpstairsError(f"{path} is empty; its first line should hold the names of the columns.")
-    delimiter = max(",;\t", key=header.count)  # the comma where none occurs
-    table = pa.csv.read_csv(
-        path,
-        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
-            null_values=MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
-        ),
-    )
+def _read_parquet(path: Path) -> pa.Table:
+    return _named_once(pa.parquet.read_table(path, partitioning=None), path)
+
+
+def _read_csv(path: Path, text: set[str], csv: Csv) -> pa.Table:
+    dialect = find_dialect(path, csv)
+    table = _parse(path, dialect, text, csv.missing)
+    if padded := {name for name in table.column_names if name not in text and name.strip() in text}:
+        table = _parse(path, dialect, text | padded, csv.missing)
+    table = trim_names(table)
     for name, kind in zip(table.column_names, table.schema.types, strict=True):
         if pa.types.is_binary(kind):
-            raise UpstairsError(f"{path} isn't UTF-8 text in column {name!r}. Save it as UTF-8.")
-    return table
+            raise UpstairsError(f"{path} isn't UTF-8 text in column {name!r}. Save it as UTF-8, or give its --encoding.")
+    table = _named_once(table, path)
+    if len(once := without_headers(table, path)) < len(table):  # a header among the rows made text of all columns
+        rows = pa.BufferOutputStream()
+        pa.csv.write_csv(once, rows)
+        table = _parse(pa.BufferReader(rows.getvalue()), Dialect(decimal=dialect.decimal), text, csv.missing)
+    if dialect.decimal == ",":
+        warnings.warn(f"{path} is read with {dialect.words}.", UpstairsWarning, stacklevel=3)
+    return clean(table, text, dialect.decimal, csv.dates, [*MISSING, *(csv.missing or [])], path)
+
+
+def _parse(source: object, dialect: Dialect, text: set[str], missing: list[str] | None) -> pa.Table:
+    return pa.csv.read_csv(
+        source,
+        read_options=pa.csv.ReadOptions(encoding=dialect.encoding),
+        parse_options=pa.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            null_values=[*MISSING, *(missing or [])],
+            strings_can_be_null=True,
+            column_types=dict.fromkeys(text, pa.string()),
+            decimal_point=dialect.decimal,
+        ),
+    )
+
+
+def _named_once(table: pa.Table, path: Path) -> pa.Table:
+    """Without row numbers, and without columns that say the same as another of their name; others may not share a name."""
+    first: dict[str, int] = {}
+    for j, name in enumerate(table.column_names):
+        if is_row_label(name):
+            continue
+        i = first.setdefault(name, j)
+        if i < j and not table.column(i).equals(table.column(j)):
+            raise UpstairsError(
+                f"{path} has more than one column {name!r}, the {i + 1}. and the {j + 1}., and they differ. Rename one of them."
+            )
+        if i < j:
+            warnings.warn(f"{path} has the column {name!r} twice; one is left out.", UpstairsWarning, stacklevel=4)
+    return table.select(list(first.values()))
 
 
 def _check_suffix(path: Path) -> None:
@@ -143,6 +190,11 @@ def broken_file(path: Path, error: Exception) -> str:
     reason = str(error).splitlines()[0].rstrip(".")
     if "UTF8" in reason:
         return f"{path} isn't UTF-8 text ({reason}). Save it as UTF-8."
+    if ragged := re.search(r"Expected (\d+) columns, got (\d+): (.*)", reason):
+        return (
+            f"{path} has {ragged[2]} cells in the line {ragged[3]!r}, but {ragged[1]} in its first. Mend that line; titles "
+            "above the header and sums below the rows have to go."
+        )
     return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
 
 

@@ -14,6 +14,7 @@ float32 [n, p] for the learners. Whatever the table, each column passes as an Ar
 import dataclasses
 import difflib
 import functools
+import itertools
 import json
 import warnings
 from collections import Counter
@@ -40,6 +41,7 @@ from upstairs.frames import (
     wall_clock,
 )
 from upstairs.moments import Moments
+from upstairs.numerals import SIGNS, read_numeral
 
 __all__ = ["ROWS", "Columns", "Feature", "read_groups", "read_target"]
 
@@ -48,6 +50,7 @@ ROWS = 2**16
 
 MOST_LEVELS = 1000
 LEAST_ROWS = 2  # of a level in fit: what a single row says about a level can't be told from noise
+MANY_LEVELS, NEARLY_ALL = 20, 0.9  # so many levels, of which so many are numbers, are hardly names
 MOST_SDS = 1e6  # encoded numbers are clipped here, so that their squares and sums stay finite in float32
 LARGEST = 1e100  # beyond it sums of squares come near the end of float64
 MOST_COUNTED = 2**20  # distinct texts; among more, the rarest half is forgotten now and then, and was no level anyway
@@ -263,7 +266,7 @@ class _ColumnLearner:
         self.kind: str | None = None
         self.zone: str | None = None
         self.counts: Counter[str] = Counter()
-        self.has_hours = False
+        self.has_hours = self.chosen = False
         self.parts: list[Moments] = []
 
     def see(self, array: pa.Array) -> None:
@@ -274,6 +277,7 @@ class _ColumnLearner:
             self.kind, self.zone = kind_of(array, self.name), getattr(array.type, "tz", None)
             self.parts = [Moments() for _ in _PARTS.get(self.kind, ())]
         if self.kind == "category":
+            self.chosen |= pa.types.is_dictionary(array.type)  # a category by the user's own wish
             self._count(array)
             return
         block = _checked(_measure(self.kind, array, self.zone), [self.name] * len(self.parts), first)
@@ -285,6 +289,8 @@ class _ColumnLearner:
         if self.kind == "category":
             often = (level for level, count in self.counts.items() if count >= LEAST_ROWS)
             levels = sorted(often, key=lambda level: (-self.counts[level], level))[:MOST_LEVELS]
+            if not self.chosen:
+                _warn_of_numbers(self.name, list(itertools.islice(self.counts, MOST_LEVELS)))
             return _Column(self.name, self.kind, levels=tuple(levels))
         names, parts = _PARTS[self.kind or "number"], self.parts or [Moments()]
         if self.kind == "date" and not self.has_hours:
@@ -298,6 +304,15 @@ class _ColumnLearner:
             self.counts[level_name(value)] += count
         if len(self.counts) > MOST_COUNTED:
             self.counts = Counter(dict(self.counts.most_common(MOST_COUNTED // 2)))
+
+
+def _warn_of_numbers(name: str, levels: list[str]) -> None:
+    """That text is a category, where it looks like numbers."""
+    read = [level for level in levels if any(read_numeral(level, sign) is not None for sign in SIGNS)]
+    if len(levels) >= MANY_LEVELS and len(read) >= NEARLY_ALL * len(levels):
+        message = f"Column {name!r} holds numbers written as text ({shown(read[0])}), and is taken for a category of names"
+        cure = "Make it numbers, as pandas.to_numeric does, or a categorical column if they are names."
+        warnings.warn(f"{message}. {cure}", UpstairsWarning, stacklevel=5)
 
 
 def _encode_column(column: _Column, array: pa.Array) -> np.ndarray:

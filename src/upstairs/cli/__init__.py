@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from upstairs import __version__
-from upstairs.cli import demo, doctor, evaluate, explain, fit, info, pack, predict, report, serve
+from upstairs.cli import demo, doctor, evaluate, explain, fit, info, options, pack, predict, report, serve
 from upstairs.cli.screen import complain, note
 from upstairs.errors import UpstairsError, UpstairsWarning
 
@@ -26,13 +26,12 @@ app = typer.Typer(
     help="Learn across many related small tables (tasks), then adapt to a new one from few rows.",
     epilog="Example: upstairs fit rows.parquet --task store --target sales -o stores.upstairs",
     no_args_is_help=False,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 for room in (fit, predict, explain, evaluate, report, pack, serve, info, demo, doctor):
     paragraphs = re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.getdoc(room.command) or "")
-    app.command(help=paragraphs, epilog=room.EXAMPLES)(room.command)
+    app.command(help=paragraphs, epilog=room.EXAMPLES)(options.spread(room.command))
 
 
 def main(arguments: list[str] | None = None) -> None:

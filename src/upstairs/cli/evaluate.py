@@ -9,8 +9,9 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import Rows, read_rows
+from upstairs.cli.rows import Drop, Rows, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say, show_errors
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import likely_names
 from upstairs.learners import check_learner, learner_class
@@ -34,7 +35,12 @@ def evaluate(
     target: options.Target = None,
     learner: Annotated[
         list[str] | None,
-        typer.Option("--learner", help=f"One of {options.learner_names()}; may be repeated.", show_default="forest"),
+        typer.Option(
+            "--learner",
+            help=f"One of {options.learner_names()}; may be repeated.",
+            show_default="forest",
+            autocompletion=options.complete_learner,
+        ),
     ] = None,
     shots: options.Shots = None,
     order: options.Order = None,
@@ -45,7 +51,8 @@ def evaluate(
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
     classify: options.Classify = None,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     ignore: options.Ignore = None,
     memory: options.Memory = "2GB",
     seed: options.Seed = 0,
@@ -60,7 +67,7 @@ def evaluate(
         check_learner(name)
     with progress() as begin:
         begin(f"Reading {file.name}")
-        rows, moments = _read(file, task, target, order, ignore or [], drop_missing_target, classify, memory)
+        rows, moments = _read(file, task, target, order, ignore or [], drop, classify, csv, memory)
     if not json:
         note(f"predicting {'classes' if rows.classify else 'numbers'}: {rows.reason}.")
     n_folds = _folds(folds, rows.n_tasks)
@@ -100,13 +107,14 @@ def _read(
     target: str | None,
     order: str | None,
     ignore: list[str],
-    drop_missing_target: bool,
+    drop: Drop,
     classify: bool | None,
+    csv: Csv,
     memory: str,
 ) -> tuple[Rows, str | pa.Table | None]:
     """The rows, and the order of each task's: a column among them, or one beside them that is otherwise ignored."""
     others = ignore if is_store(file) else [name for name in ignore if name != order]
-    rows = read_rows(file, task, target, others, drop_missing_target, classify, memory)
+    rows = read_rows(file, task, target, others, drop, classify, csv, memory)
     if order is None:
         return rows, None
     if order in (rows.task, rows.target):

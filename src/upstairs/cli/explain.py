@@ -13,8 +13,9 @@ from rich.table import Table
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import check_nothing_given, target_name, text_columns
+from upstairs.cli.rows import check_nothing_given, given_of, target_name, text_columns, with_task
 from upstairs.cli.screen import bold, escape, print_json, progress, say, show
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table, task_names
 from upstairs.frames import listed
@@ -47,16 +48,14 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
-    ] = None,
+    task: options.TaskOfModel = None,
     which: Annotated[
         str | None,
         typer.Option("--which", metavar="TASK", help="The task to explain, if FILE holds several.", show_default=False),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="At most so many rows of FILE.")] = 5,
     more: Annotated[int, typer.Option("--more", min=1, help="How many more rows to think of.")] = 5,
+    csv: Csv = Csv(),  # noqa: B008
     json: options.Json = False,
 ) -> None:
     """Explain the predictions of one task's rows in FILE: what is shared, what its own rows say, and how much is borrowed.
@@ -67,9 +66,9 @@ def explain(
         begin(f"Loading {model.name}")
         meta = upstairs.load(model)
         begin(f"Explaining {file.name}")
-        asked, which = _rows_of_task(meta, task, which, file)
+        asked, which = _rows_of_task(meta, task, which, file, csv)
         check_columns(asked, meta.columns_.names, file)
-        adapted = meta if support is None else _adapt(meta, task, which, support)
+        adapted = meta if support is None else _adapt(meta, task, which, support, csv)
         findings = {"model": str(model), "task": which, **_findings(meta, adapted, asked.slice(0, rows), more)}
     if json:
         print_json(findings)
@@ -80,22 +79,23 @@ def explain(
 command = explain
 
 
-def _rows_of_task(meta: Any, task: str | None, which: str | None, path: Path) -> tuple[pa.Table, str | None]:
+def _rows_of_task(meta: Any, task: str | None, which: str | None, path: Path, csv: Csv) -> tuple[pa.Table, str | None]:
     """The rows of the task to explain, and its name where there is one."""
     if is_store(path):
-        return _rows_of_stored_task(task, which, path)
-    table, name = read_table(path, text_columns(meta, task)), task or meta.names_.task
+        return _rows_of_stored_task(task, which, path, csv)
+    table, name = read_table(path, text_columns(meta, task), csv), task or meta.names_.task
     if task is not None or (which is not None and name is not None):
         check_columns(table, [name], path)
     if name not in table.column_names:
         return table, which
+    table = with_task(table, name, path)
     names = task_names(table[name], name, path)
     which = _choose(names.unique().to_pylist(), which, name, path)
     return table.filter(pc.equal(names, which)), which
 
 
-def _rows_of_stored_task(task: str | None, which: str | None, path: Path) -> tuple[pa.Table, str]:
-    check_nothing_given(path, {"task": task})
+def _rows_of_stored_task(task: str | None, which: str | None, path: Path, csv: Csv) -> tuple[pa.Table, str]:
+    check_nothing_given(path, {"task": task, **given_of(csv)})
     store = open_store(path)
     at = store.locate([which])
     if which is None or at[0] < 0:
@@ -113,9 +113,9 @@ def _choose(tasks: list[str], which: str | None, name: str, path: Path) -> str:
     return which
 
 
-def _adapt(meta: Any, task: str | None, which: str | None, path: Path) -> Any:
+def _adapt(meta: Any, task: str | None, which: str | None, path: Path, csv: Csv) -> Any:
     target = target_name(meta)
-    rows, _ = _rows_of_task(meta, task, which, path)
+    rows, _ = _rows_of_task(meta, task, which, path, csv)
     check_columns(rows, [*meta.columns_.names, target], path)
     return meta.adapt(rows.select(meta.columns_.names), rows[target])
 

@@ -2,15 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import upstairs
 from upstairs.archive import check_writable
 from upstairs.cli import options
-from upstairs.cli.rows import read_rows
+from upstairs.cli.rows import Drop, Rows, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
 
@@ -32,13 +33,17 @@ def fit(
     ],
     task: options.Task = None,
     target: options.Target = None,
-    learner: Annotated[str, typer.Option("--learner", help=f"One of {options.learner_names()}.")] = "forest",
+    learner: Annotated[
+        str,
+        typer.Option("--learner", help=f"One of {options.learner_names()}.", autocompletion=options.complete_learner),
+    ] = "forest",
     time_budget: Annotated[
         float | None,
         typer.Option("--time-budget", metavar="SECONDS", help="For auto: learners that aren't ready by then are left out."),
     ] = None,
     classify: options.Classify = None,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     ignore: options.Ignore = None,
     memory: options.Memory = "2GB",
     known_tasks: Annotated[
@@ -57,7 +62,7 @@ def fit(
     start = time.perf_counter()
     with progress() as begin:
         begin(f"Reading {file.name}")
-        rows = read_rows(file, task, target, ignore, drop_missing_target, classify, memory)
+        rows = read_rows(file, task, target, ignore, drop, classify, csv, memory)
         kind, other = ("classes", "--regress") if rows.classify else ("numbers", "--classify")
         if not json and rows.groups is not None:
             note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
@@ -69,13 +74,7 @@ def fit(
         "model": str(output),
         "learner": learner,
         "predicts": kind,
-        "because": rows.reason,
-        "task": rows.task,
-        "target": rows.target,
-        "columns": rows.columns,
-        "tasks": rows.n_tasks,
-        "rows": rows.n_rows,
-        "rows_dropped": rows.n_dropped,
+        **_told_of(rows),
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
@@ -90,6 +89,18 @@ def fit(
 command = fit
 
 
+def _told_of(rows: Rows) -> dict[str, Any]:
+    return {
+        "because": rows.reason,
+        "task": rows.task,
+        "target": rows.target,
+        "columns": rows.columns,
+        "tasks": rows.n_tasks,
+        "rows": rows.n_rows,
+        "rows_dropped": rows.n_dropped,
+    }
+
+
 def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
     if time_budget is None:
         return {}
@@ -99,7 +110,7 @@ def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
 
 
 def _tell(findings: dict) -> None:
-    dropped = f", {findings['rows_dropped']:,} without a target left out" if findings["rows_dropped"] else ""
+    dropped = f", {findings['rows_dropped']:,} incomplete ones left out" if findings["rows_dropped"] else ""
     say(
         f"Learned {bold(findings['target'])} across {findings['tasks']:,} tasks ({findings['rows']:,} rows{dropped}; "
         f"{len(findings['columns'])} columns) in {findings['seconds']:.1f} s."

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from upstairs.cli import options
+from upstairs.cli.rows import Drop
 from upstairs.cli.screen import bold, escape, print_json, say
 
 __all__ = ["EXAMPLES", "command"]
@@ -36,7 +37,7 @@ def pack(
     ] = None,
     memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory to stay within.")] = "2GB",
     classify: options.Classify = None,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
     ignore: options.Ignore = None,
     like: Annotated[
         Path | None,
@@ -51,7 +52,7 @@ def pack(
     start = time.perf_counter()
     store = upstairs.pack(
         source, output, task=task, target=target, memory=memory, ignore=ignore or (), classify=classify,
-        drop_missing_target=drop_missing_target, like=_open(like), append=append,
+        **drop._asdict(), like=_open(like), append=append,
     )  # fmt: skip
     findings = {
         "store": str(output),

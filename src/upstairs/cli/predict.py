@@ -11,8 +11,9 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import target_name, text_columns
+from upstairs.cli.rows import target_name, text_columns, with_task
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, check_output, read_table, task_ids, write_table
 from upstairs.store import is_store
@@ -31,6 +32,10 @@ OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number."
 SUPPORT_HELP = "Rows of the same tasks whose target is known; for a folder of OUT a store."
 
 
+NO_TASK = ""
+"""What no task is called."""
+
+
 class Query(NamedTuple):
     """Rows to predict: the columns seen in fit, and the task of each where there is one."""
 
@@ -43,16 +48,14 @@ def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=f"Rows to predict: {FILE_HELP}.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=OUT_HELP, show_default=False)],
     support: Annotated[Path | None, typer.Option("--support", metavar="FILE", help=SUPPORT_HELP, show_default=False)] = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
-    ] = None,
+    task: options.TaskOfModel = None,
     interval: Annotated[float, typer.Option("--interval", help="Probability that the interval covers the truth.")] = 0.9,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that write a folder.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask or ray.")] = "local",
     address: Annotated[
         str | None, typer.Option("--address", help="Of a cluster that is there already.", show_default=False)
     ] = None,
+    csv: Csv = Csv(),  # noqa: B008
     json: options.Json = False,
 ) -> None:
     """Predict the rows in FILE and write them to OUT with the answers beside them.
@@ -64,7 +67,7 @@ def predict(
     if not 0 < interval < 1:
         raise UpstairsError(f"--interval must lie between 0 and 1, as 0.9 does, but is {interval}.")
     if output.suffix:
-        findings = _predict_table(model, file, output, support, task, interval)
+        findings = _predict_table(model, file, output, support, task, interval, csv)
         wrote = f"{findings['rows']:,} rows with {escape(', '.join(findings['columns']))}"
     else:
         where = {"n_jobs": jobs, "engine": engine, "address": address}
@@ -84,7 +87,7 @@ command = predict
 
 
 def _predict_table(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float
+    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, csv: Csv
 ) -> dict[str, Any]:
     """One file read, predicted and written at once."""
     from upstairs.answer_columns import SOURCES, answer_columns  # loads scipy, which --help needn't wait for
@@ -96,9 +99,9 @@ def _predict_table(
         begin(f"Loading {model.name}")
         meta = upstairs.load(model)
         begin(f"Predicting {file.name}")
-        table = read_table(file, text_columns(meta, task))
+        table = read_table(file, text_columns(meta, task), csv)
         query = _read_query(meta, table, task, file)
-        adapted = None if support is None else _adapt(meta, query, task, support)
+        adapted = None if support is None else _adapt(meta, query, task, support, csv)
         answers, counts = answer_columns(meta, adapted, query.X, query.groups, interval)
         if query.groups is not None and adapted is None and counts[SOURCES[2]] == table.num_rows:
             note(f"no task in {file} occurs in the fit; all rows are predicted from their columns alone.")
@@ -129,18 +132,22 @@ def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Que
     check_columns(table, meta.columns_.names, path)
     if task is not None:
         check_columns(table, [task], path)
-    name = task or meta.names_.task
-    return Query(
-        table.select(meta.columns_.names),
-        task_ids(meta.known_.ids, table[name], name, path) if name in table.column_names else None,
-    )
+    name, X = task or meta.names_.task, table.select(meta.columns_.names)
+    if name not in table.column_names:
+        return Query(X, None)
+    names = table[name]
+    if n_missing := names.null_count if pa.types.is_string(names.type) else 0:
+        note(f"{path} has no value of {name!r} in {n_missing:,} of its {len(table):,} rows; they are predicted as if unseen.")
+        names = names.fill_null(pa.scalar(NO_TASK))
+    return Query(X, task_ids(meta.known_.ids, names, name, path))
 
 
-def _adapt(meta: Any, query: Query, task: str | None, path: Path) -> Any:
+def _adapt(meta: Any, query: Query, task: str | None, path: Path, csv: Csv) -> Any:
     """The meta-model adapted to the support rows: to many tasks, or to one where neither file names tasks."""
-    table = read_table(path, text_columns(meta, task))
+    table = read_table(path, text_columns(meta, task), csv)
     target, name = target_name(meta), task or meta.names_.task
     check_columns(table, [*meta.columns_.names, target, *([] if query.groups is None else [name])], path)
+    table = table if query.groups is None else with_task(table, name, path)
     X, y = table.select(meta.columns_.names), table[target]
     if query.groups is not None:
         return meta.adapt_tasks(X, y, groups=task_ids(meta.known_.ids, table[name], name, path))

@@ -12,8 +12,9 @@ import typer
 import upstairs
 from upstairs.archive import check_writable, whole_file
 from upstairs.cli import options
-from upstairs.cli.rows import open_rows, text_columns, with_target
+from upstairs.cli.rows import Drop, given_of, open_rows, text_columns, with_task_and_target
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
+from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns, read_table, task_ids
 from upstairs.store import is_store
@@ -54,20 +55,15 @@ def report(
         typer.Option("--folds", min=2, help="Into how many parts to cut the tasks.", show_default=str(FOLDS)),
     ] = None,
     shots: options.Shots = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="COL", help="Column of the target, if not the one of the fit.", show_default=False),
-    ] = None,
+    task: options.TaskOfModel = None,
+    target: options.TargetOfModel = None,
     more_tasks: Annotated[
         bool, typer.Option("--more-tasks", help="Also tell what more tasks would bring; this learns anew from fewer.")
     ] = False,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Compare with simple learners.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the work; -1 for all cores.")] = 1,
-    drop_missing_target: options.DropMissingTarget = False,
+    drop: Drop = Drop(),  # noqa: B008
+    csv: Csv = Csv(),  # noqa: B008
     memory: options.Memory = "2GB",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -86,9 +82,10 @@ def report(
         begin(f"Reading {file.name}")
         meta = upstairs.load(model)
         if is_store(file):
-            table, names, left_out = _open_store(file, task, target, drop_missing_target, memory, seed)
+            given = {"task": task, "target": target, **given_of(drop), **given_of(csv)}
+            table, names, left_out = _open_store(file, given, memory, seed)
         else:
-            table, names, left_out = _read_file(meta, file, task, target, drop_missing_target)
+            table, names, left_out = _read_file(meta, file, task, target, drop, csv)
         asked = _check(meta, model, file, table, *names, order, left_out)
     if more_tasks and asked.prefit:
         raise UpstairsError("--more-tasks is for tasks that MODEL knows; it knows none of these, and learns nothing anew.")
@@ -136,7 +133,7 @@ def _find(
 
 
 def _read_file(
-    meta: Any, file: Path, task: str | None, target: str | None, drop_missing_target: bool
+    meta: Any, file: Path, task: str | None, target: str | None, drop: Drop, csv: Csv
 ) -> tuple[pa.Table, tuple[str, str], list[str]]:
     """All columns, the names of task and target, and nothing left out."""
     names = []
@@ -146,18 +143,16 @@ def _read_file(
             raise UpstairsError(f"This model doesn't know the name of its {what} column: give it with --{what}.")
         names.append(name)
     task, target = names
-    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])])
+    table = read_table(file, [*text_columns(meta, task), *([target] if _text_classes(meta) else [])], csv)
     check_columns(table, [task, target], file)
-    return with_target(table, target, file, drop_missing_target), (task, target), []
+    return with_task_and_target(table, task, target, file, drop), (task, target), []
 
 
-def _open_store(
-    file: Path, task: str | None, target: str | None, drop_missing_target: bool, memory: str, seed: int
-) -> tuple[pa.Table, tuple[str, str], list[str]]:
+def _open_store(file: Path, given: dict[str, Any], memory: str, seed: int) -> tuple[pa.Table, tuple[str, str], list[str]]:
     """All columns of as many rows as memory takes, the names of task and target, and what is said of rows left out."""
     from upstairs.evaluation.stored import read_store  # --help needn't wait for it
 
-    store = open_rows(file, memory, {"task": task, "target": target, "drop-missing-target": drop_missing_target or None})
+    store = open_rows(file, memory, given)
     table, left_out = read_store(store, seed)
     return table, (store.task_name, store.target_name), left_out
 

@@ -1,5 +1,6 @@
 """The rows of a file or store as features, target and task, for a fit or for a fitted model."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,12 +8,33 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from upstairs.errors import UpstairsError
+from upstairs.cleaning import without_empty_rows
+from upstairs.dialects import Csv
+from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns, plain_column, read_table, task_names
 from upstairs.store import TaskStore, is_store, open_store
 from upstairs.target_kind import choose_kind
+from upstairs.wording import rows_in_words
 
-__all__ = ["Rows", "check_nothing_given", "open_rows", "read_rows", "target_name", "text_columns", "with_target"]
+__all__ = [
+    "Drop",
+    "Rows",
+    "check_nothing_given",
+    "given_of",
+    "open_rows",
+    "read_rows",
+    "target_name",
+    "text_columns",
+    "with_task",
+    "with_task_and_target",
+]
+
+
+class Drop(NamedTuple):
+    """Whether to leave out rows that lack their target or task; else they are an error."""
+
+    drop_missing_target: bool = False
+    drop_missing_task: bool = False
 
 
 class Rows(NamedTuple):
@@ -32,7 +54,7 @@ class Rows(NamedTuple):
     reason : str
         Why classes or numbers, to be said to the user.
     n_dropped : int
-        Rows left out because they have no target.
+        Rows left out because they have no target or no task.
     """
 
     X: Any
@@ -53,25 +75,26 @@ def read_rows(
     task: str | None,
     target: str | None,
     ignore: Sequence[str] | None,
-    drop_missing_target: bool,
+    drop: Drop,
     classify: bool | None,
+    csv: Csv,
     memory: str,
 ) -> Rows:
     """Read the rows of a file, whose columns that are neither task, target nor ignored are the features; or open a store."""
     if is_store(path):
-        given = {"task": task, "target": target, "ignore": ignore or None, "drop-missing-target": drop_missing_target or None}
+        given = {"task": task, "target": target, "ignore": ignore or None, **given_of(drop), **given_of(csv)}
         return _stored_rows(open_rows(path, memory, {**given, "classify/--regress": classify}))
     if task is None or target is None:
         raise UpstairsError(
             f"{path} needs --task and --target, the columns of each row's task and of what is to be predicted; only a store "
             "brings its own."
         )
-    table = read_table(path, text=[task])
+    table = read_table(path, [task], csv)
     check_columns(table, [task, target, *(ignore or [])], path)
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
-    table = with_target(table, target, path, drop_missing_target)
+    table = with_task_and_target(table, task, target, path, drop)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
@@ -90,6 +113,11 @@ def open_rows(path: Path, memory: str, given: dict[str, Any]) -> TaskStore:
     return store
 
 
+def given_of(options: Drop | Csv) -> dict[str, Any]:
+    """Those of the options that say something, by their names on the command line."""
+    return {name.replace("_", "-"): value for name, value in options._asdict().items() if value}
+
+
 def check_nothing_given(path: Path, given: dict[str, Any]) -> None:
     """An UpstairsError if any of these options, which are for files, was given with a store."""
     for option, value in given.items():
@@ -103,19 +131,30 @@ def _stored_rows(store: TaskStore) -> Rows:
     return Rows(store, None, None, *names, store.n_tasks, store.n_rows, classify, "as it was packed", 0)
 
 
-def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
-    """The rows that have a target; unless the others shall be dropped, there may be none."""
-    missing = pc.is_null(table[target], nan_is_null=True)
-    if n_missing := pc.sum(missing).as_py():
-        if not drop_missing_target:
-            raise UpstairsError(
-                f"{path} has no value of {target!r} in {n_missing:,} of its {table.num_rows:,} rows. "
-                "Fill them in, or leave those rows out with --drop-missing-target."
-            )
-        table = table.filter(pc.invert(missing))
-    if table.num_rows == 0:
-        raise UpstairsError(f"{path} has no row with a value of {target!r}.")
+def with_task_and_target(table: pa.Table, task: str, target: str, path: Path, drop: Drop) -> pa.Table:
+    """The rows that have a task and a target; unless the others shall be dropped, there may be none but empty ones."""
+    table = without_empty_rows(table, path)
+    for what, name, dropped in (("target", target, drop.drop_missing_target), ("task", task, drop.drop_missing_task)):
+        missing = pc.is_null(table[name], nan_is_null=True)
+        if n_missing := pc.sum(missing).as_py():
+            if not dropped:
+                raise UpstairsError(
+                    f"{path} has no value of {name!r} in {n_missing:,} of its {table.num_rows:,} rows. "
+                    f"Fill them in, or leave those rows out with --drop-missing-{what}."
+                )
+            table = table.filter(pc.invert(missing))
+        if table.num_rows == 0:
+            raise UpstairsError(f"{path} has no row with a value of {name!r}.")
     return table
+
+
+def with_task(table: pa.Table, task: str, path: Path) -> pa.Table:
+    """The rows that name their task, with a warning if there are others."""
+    if n_missing := table[task].null_count:
+        warnings.warn(
+            f"{path} has no value of {task!r} in {rows_in_words(n_missing)}, left out.", UpstairsWarning, stacklevel=2
+        )
+    return table.filter(pc.is_valid(table[task])) if n_missing else table
 
 
 def text_columns(meta: Any, task: str | None) -> list[str]:

@@ -51,8 +51,11 @@ def progress(n_steps: int | None = None) -> Iterator[Callable[[str], None]]:
 
     The block calls what it gets with the name of each step that begins. Without a number of steps the bar pulses.
     """
+    if not _err.is_terminal:  # where older versions of rich write empty lines
+        yield lambda step: None
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), TimeElapsedColumn())
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bar:
+    with Progress(*columns, console=_err, transient=True) as bar:
         task = bar.add_task("", total=n_steps)
         begun = 0
 

@@ -1,12 +1,12 @@
 """`Evaluation`: what `evaluate` found, as tables of the user's kind, sentences, warnings, text, HTML and JSON."""
 
-import html
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from upstairs.cards import Card
 from upstairs.errors import UpstairsError
 from upstairs.evaluation.cases import Episode, draw_episode, fit_blind, fit_whole
 from upstairs.evaluation.folds import Fold
@@ -277,24 +277,14 @@ class Evaluation:
         return {learner: [value for name, value in rows if name == learner] for learner in self.learners}
 
     def __repr__(self) -> str:
-        rows = [["rows seen", *map(str, self.shots)], *self._cells()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [self._title(), ""]
-        lines += ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        lines += ["", *self.sentences(), *(f"Warning: {warning}" for warning in self.warnings)]
-        return "\n".join(lines)
+        return self._card().text()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col'>{cell}</th>" for cell in ["rows seen", *map(str, self.shots)])
-        body = "".join(
-            f"<tr><th scope='row'>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-            for name, *cells in self._cells()
-        )
-        said = "".join(f"<li>{html.escape(text)}</li>" for text in self.sentences())
-        odd = "".join(f"<li><strong>Warning:</strong> {html.escape(text)}</li>" for text in self.warnings)
-        caption = html.escape(self._title())
-        table = f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        return f"<table>{table}</table><ul>{said}{odd}</ul>"
+        return self._card().html()
+
+    def _card(self) -> Card:
+        table = [["rows seen", *map(str, self.shots)], *self._cells()]
+        return Card(self._title(), table=table, sentences=self.sentences(), warnings=self.warnings)
 
     def _own(self, learner: str | None) -> str:
         if learner is not None and learner not in self.own_learners:

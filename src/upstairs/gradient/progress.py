@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from upstairs.bars import make_bar
+
 __all__ = ["show_progress"]
 
 
@@ -12,10 +14,10 @@ def show_progress(verbose: bool, name: str, n_steps: int) -> Iterator[Callable[[
     if not verbose:
         yield lambda step, loss, error: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("Descending in meta-space ({task.fields[name]})"), BarColumn(), TextColumn("{task.fields[say]}")
-    with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
+    with make_bar(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("", total=n_steps, name=name, say="compiling")
 
         def watch(step: int, loss: float, error: float) -> None:

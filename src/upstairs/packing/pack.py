@@ -52,6 +52,7 @@ def pack(
     ignore: Sequence[str] = (),
     classify: bool | None = None,
     drop_missing_target: bool = False,
+    drop_missing_task: bool = False,
     like: Any = None,
     append: bool = False,
     progress: bool | None = None,
@@ -74,8 +75,8 @@ def pack(
         Columns to leave out.
     classify : bool, optional
         Classes or numbers; without it classes where the target holds text, true and false, or no more than two whole numbers.
-    drop_missing_target : bool, default=False
-        Leave out rows without a target.
+    drop_missing_target, drop_missing_task : bool, default=False
+        Leave out rows without a target, or without a task.
     like : fitted meta-model or TaskStore, optional
         Encode by its columns instead of learning them anew: what is adapted to by that model has to be.
     append : bool, default=False
@@ -110,7 +111,8 @@ def pack(
         task, target, like = task or old.task_name, target or old.target_name, old
     if task is None:
         raise UpstairsError("pack needs task, the column that names each row's task.")
-    rows = Source(source, target if drop_missing_target else None)
+    dropped = [target] if target and drop_missing_target else []
+    rows = Source(source, [*dropped, *([task] if drop_missing_task else [])])
     names = _choose(rows, task, target, ignore, like)
     with show_progress(progress) as tell, new_store(path) as folder:
         known = _known(like, target, classify)

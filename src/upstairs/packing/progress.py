@@ -1,9 +1,11 @@
-"""A bar for whatever takes more than two seconds, on a terminal only."""
+"""A bar for whatever takes more than two seconds, where somebody may look at it."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+
+from upstairs.bars import in_notebook, make_bar
 
 __all__ = ["Tell", "show_progress"]
 
@@ -15,26 +17,27 @@ Tell = Callable[[str, int], None]
 
 @contextlib.contextmanager
 def show_progress(show: bool | None = None) -> Iterator[Tell]:
-    """A bar on stderr from the third second on; ``show`` is by default whether stderr is a terminal."""
-    if not (sys.stderr.isatty() if show is None else show):
+    """A bar from the third second on; ``show`` is by default whether stderr is a terminal, or this a notebook."""
+    if not (sys.stderr.isatty() or in_notebook() if show is None else show):
         yield lambda step, rows: None
         return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,} rows"), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    begun, bars = time.monotonic(), {}
+    bar = make_bar(*columns, stderr=True)
+    begun, bars, started = time.monotonic(), {}, False
 
     def tell(step: str, rows: int) -> None:
+        nonlocal started
         if step not in bars:
             bars[step] = bar.add_task(step, total=None)
         bar.advance(bars[step], rows)
-        if not bar.live.is_started and time.monotonic() - begun > PATIENCE:
+        if not started and time.monotonic() - begun > PATIENCE:
+            started = True
             bar.start()
 
     try:
         yield tell
     finally:
-        if bar.live.is_started:
+        if started:
             bar.stop()

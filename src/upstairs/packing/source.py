@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from upstairs.cleaning import MISSING
+from upstairs.dialects import find_dialect, read_header
 from upstairs.errors import UpstairsError
-from upstairs.files import MISSING, broken_file, is_row_label, likely_names, similar_files
+from upstairs.files import broken_file, is_row_label, likely_names, similar_files
 from upstairs.frames import PLURALS, kind_of
 
 __all__ = ["Block", "Source", "kind_in_words"]
@@ -53,8 +55,8 @@ class Source:
     ----------
     where : path, pattern, or sequence of paths
         A file, a folder (all its files, also those in folders below it), or a pattern such as ``"2024-*.parquet"``.
-    drop_missing : str, optional
-        Leave out rows without a value in this column.
+    drop_missing : sequence of str
+        Leave out rows without a value in one of these columns.
     text : sequence of str
         Columns of CSV files that hold text, whatever they look like.
 
@@ -65,7 +67,7 @@ class Source:
         Rows left out by the pass that ended last.
     """
 
-    def __init__(self, where: Any, drop_missing: str | None = None, text: Sequence[str] = ()):
+    def __init__(self, where: Any, drop_missing: Sequence[str] = (), text: Sequence[str] = ()):
         paths, root = _find(where)
         self.text = tuple(text)
         self.drop_missing, self.n_dropped = drop_missing, 0
@@ -172,8 +174,8 @@ class Source:
                     if name not in inside:
                         table = table.append_column(name, pa.array([part.constants[name]] * table.num_rows))
                 table = table.select(names)
-                if self.drop_missing in names:
-                    kept = table.filter(pc.invert(pc.is_null(table[self.drop_missing], nan_is_null=True)))
+                for name in set(self.drop_missing).intersection(names):
+                    kept = table.filter(pc.invert(pc.is_null(table[name], nan_is_null=True)))
                     self.n_dropped += table.num_rows - kept.num_rows
                     table = kept
                 total += table.num_rows
@@ -253,6 +255,7 @@ def _read_schema(path: Path, text: Sequence[str]) -> pa.Schema:
         if path.suffix.lower() == ".parquet":
             return pa.parquet.read_schema(path)
         if path.suffix.lower() == ".csv":
+            _check_named_once(path)
             return _csv(path, text).schema
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             return reader.schema
@@ -291,11 +294,20 @@ def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBa
 
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
     connection.execute("SET enable_progress_bar = false")
+    encoding, delimiter, decimal = find_dialect(path)
     options: dict[str, Any] = {"header": True, "sample_size": -1, "na_values": MISSING}
+    options |= {"sep": delimiter, "decimal": decimal, "encoding": encoding}
     if text:
         there = connection.read_csv(str(path), **options).columns
         options["dtype"] = {name: "VARCHAR" for name in text if name in there}
     return connection.read_csv(str(path), **options).to_arrow_reader(rows)
+
+
+def _check_named_once(path: Path) -> None:
+    """DuckDB would give the second of two columns of a name another one."""
+    names = [name for name in read_header(path) if name]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UpstairsError(f"{path} has more than one column {twice[0]!r}. Rename all but one of them.")
 
 
 def _sentence(path: Path, act: Callable[[], Any]) -> Any:

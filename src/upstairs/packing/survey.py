@@ -78,7 +78,10 @@ def check_tasks(source: Source, block: Block, task: str) -> None:
     missing = block.table[task].is_null(nan_is_null=True)
     if n := pc.sum(missing).as_py():
         row = source.row(block.first_row + pc.index(missing, True).as_py())
-        raise UpstairsError(f"There is no task in column {task!r} in {row} ({n:,} of these rows): name its task, or drop it.")
+        raise UpstairsError(
+            f"There is no task in column {task!r} in {row} ({n:,} of these rows): name its task, or leave such rows out with "
+            "drop_missing_task."
+        )
 
 
 class _First:
