@@ -1,4 +1,7 @@
-"""Tables in files: CSV and Parquet, in and out, read with Arrow; whatever is wrong with a file is said in one sentence."""
+"""Tables in files: CSV and Parquet, in and out, read with Arrow; whatever is wrong with a file is said in one sentence.
+
+Files are on this machine or in an object store (`remote`).
+"""
 
 import difflib
 import os
@@ -9,8 +12,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from upstairs.archive import check_writable, whole_file
 from upstairs.errors import UpstairsError
+from upstairs.remote import Place, check_place, local_copy, place, whole_object
 
 __all__ = [
     "MISSING",
@@ -34,10 +37,12 @@ def read_table(path: str | os.PathLike, text: Iterable[str] = ()) -> pa.Table:
 
     Arrow guesses the types of a CSV file's columns, but for those that are known to be ``text``: 007 may be a name.
     """
-    path = Path(path)
+    path = place(path)
     _check_suffix(path)
     try:
-        table = _read_csv(path, text) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path, partitioning=None)
+        with local_copy(path) as file:
+            csv = path.suffix.lower() == ".csv"
+            table = _read_csv(file, text, path) if csv else pa.parquet.read_table(file, partitioning=None)
     except pa.ArrowInvalid as error:
         raise UpstairsError(broken_file(path, error)) from None
     except FileNotFoundError:
@@ -61,31 +66,32 @@ def check_columns(table: pa.Table, names: Iterable[str], path: str | os.PathLike
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
     """An UpstairsError unless a table can be written to this file, which is none of the inputs."""
-    _check_suffix(Path(path))
+    _check_suffix(place(path))
     for other in inputs:
-        if other is not None and Path(path).resolve() == Path(other).resolve():
+        if other is not None and place(path).resolve() == place(other).resolve():
             raise UpstairsError(f"{path} is an input, and would be overwritten. Give the output another name.")
-    check_writable(path)
+    check_place(place(path))
 
 
 def write_table(table: pa.Table, path: str | os.PathLike) -> None:
     """Write a table to a CSV or Parquet file, which appears whole or not at all."""
-    with whole_file(path) as file:
-        if Path(path).suffix.lower() == ".csv":
+    with whole_object(place(path)) as file:
+        if place(path).suffix.lower() == ".csv":
             plain = [column.cast(pa.string()) if _is_category(column.type) else column for column in table.columns]
             pa.csv.write_csv(pa.table(plain, names=table.column_names), file)
         else:
             pa.parquet.write_table(table, file)
 
 
-def _read_csv(path: Path, text: Iterable[str]) -> pa.Table:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        header = next((line for line in file if line.strip()), "")
+def _read_csv(file: Path, text: Iterable[str], path: Place) -> pa.Table:
+    """The table in a file, which messages call by the name ``path``."""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        header = next((line for line in lines if line.strip()), "")
     if not header:
         raise UpstairsError(f"{path} is empty; its first line should hold the names of the columns.")
     delimiter = max(",;\t", key=header.count)  # the comma where none occurs
     table = pa.csv.read_csv(
-        path,
+        file,
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(
             null_values=MISSING, strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
@@ -97,13 +103,13 @@ def _read_csv(path: Path, text: Iterable[str]) -> pa.Table:
     return table
 
 
-def _check_suffix(path: Path) -> None:
+def _check_suffix(path: Place) -> None:
     if path.suffix.lower() not in SUFFIXES:
         kind = f"ends in {path.suffix}" if path.suffix else "has no ending"
         raise UpstairsError(f"{path} {kind}, but tables are read and written as {' or '.join(SUFFIXES)}.")
 
 
-def broken_file(path: Path, error: Exception) -> str:
+def broken_file(path: Place, error: Exception) -> str:
     """The sentence about a file that Arrow can't read."""
     reason = str(error).splitlines()[0].rstrip(".")
     if "UTF8" in reason:
@@ -111,7 +117,7 @@ def broken_file(path: Path, error: Exception) -> str:
     return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
 
 
-def similar_files(path: Path) -> str:
+def similar_files(path: Place) -> str:
     """The name in the same folder that may have been meant, in brackets; or nothing."""
     names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)

@@ -2,7 +2,7 @@
 ``model.novelty_`` and ``meta.nearest_tasks``.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from upstairs.cli.screen import bold, escape, print_json, progress, say, show
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table
 from upstairs.frames import listed
+from upstairs.remote import place
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -32,10 +33,15 @@ LEAST_SHOWN = 0.005
 
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to explain: .csv or .parquet.", show_default=False)],
+    file: Annotated[
+        PurePath,
+        typer.Argument(metavar="FILE", parser=place, help="Rows to explain: .csv or .parquet, or its URI.", show_default=False),
+    ],
     support: Annotated[
-        Path | None,
-        typer.Option("--support", metavar="FILE", help="Rows of the same task whose target is known.", show_default=False),
+        PurePath | None,
+        typer.Option(
+            "--support", metavar="FILE", parser=place, help="Rows of the same task whose target is known.", show_default=False
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -72,7 +78,7 @@ command = explain
 
 
 def _rows_of_task(
-    table: pa.Table, name: str | None, asked_for: bool, which: str | None, path: Path
+    table: pa.Table, name: str | None, asked_for: bool, which: str | None, path: PurePath
 ) -> tuple[pa.Table, str | None]:
     """The rows of the task to explain, and its name where there is one."""
     if asked_for or (which is not None and name is not None):
@@ -89,7 +95,7 @@ def _rows_of_task(
     return table.filter(pc.equal(names, which)), which
 
 
-def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: Path) -> Any:
+def _adapt(meta: Any, name: str | None, asked_for: bool, which: str | None, path: PurePath) -> Any:
     table, target = read_table(path, text_columns(meta, name)), target_name(meta)
     check_columns(table, [*meta.columns_.names, target], path)
     rows, _ = _rows_of_task(table, name, asked_for, which, path)

@@ -1,7 +1,7 @@
 """upstairs fit: rows of many tasks -> a saved meta-model. In Python: ``meta.fit(X, y, groups)`` and ``upstairs.save``."""
 
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -13,6 +13,7 @@ from upstairs.cli.rows import read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
+from upstairs.remote import place
 from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
@@ -22,6 +23,8 @@ EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
 
 Example: upstairs fit rows.tasks -o stores.upstairs
+
+Example: upstairs fit s3://bucket/rows.parquet --task store --target sales -o stores.upstairs
 
 Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
 
@@ -50,7 +53,7 @@ def fit(
     json: options.Json = False,
 ) -> None:
     """Learn across the tasks in FILE, or in a store that `upstairs pack` made, and save the meta-model."""
-    if output.resolve() == file.resolve():
+    if output.resolve() == place(file).resolve():
         raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
     check_writable(output)
     check_learner(learner)
@@ -101,7 +104,7 @@ class _Rows(NamedTuple):
 
 
 def _read_table(
-    file: Path, task: str | None, target: str | None, ignore: list[str] | None, drop_missing_target: bool,
+    file: PurePath, task: str | None, target: str | None, ignore: list[str] | None, drop_missing_target: bool,
     classify: bool | None, quiet: bool,
 ) -> _Rows:  # fmt: skip
     if task is None or target is None:
@@ -124,7 +127,7 @@ def _read_table(
     return _Rows((rows.X, rows.y, rows.groups), rows.classify, told)
 
 
-def _open_store(file: Path, memory: str) -> _Rows:
+def _open_store(file: PurePath, memory: str) -> _Rows:
     store = upstairs.open_store(file, memory)
     told = {
         "predicts": "numbers" if store.classes is None else "classes",

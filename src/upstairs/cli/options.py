@@ -1,12 +1,13 @@
 """Options that several commands share."""
 
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from upstairs.errors import UpstairsError
 from upstairs.learners import LEARNERS
+from upstairs.remote import place
 
 __all__ = [
     "Classify",
@@ -45,7 +46,10 @@ def parse_shots(text: str | None) -> list[int] | None:
 
 
 Rows = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The rows of all tasks: a .csv or .parquet file.", show_default=False)
+    PurePath,
+    typer.Argument(
+        metavar="FILE", parser=place, help="The rows of all tasks: a .csv or .parquet file, or its URI.", show_default=False
+    ),
 ]
 Task = Annotated[str, typer.Option("--task", metavar="COL", help="Column that names each row's task.", show_default=False)]
 Target = Annotated[str, typer.Option("--target", metavar="COL", help="Column to be predicted.", show_default=False)]

@@ -2,7 +2,7 @@
 ``meta.adapt_tasks`` and ``predict``; for more rows than memory holds ``upstairs.predict_files``.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from upstairs.cli.rows import target_name, task_ids, text_columns
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, check_output, read_table, write_table
+from upstairs.remote import place
+from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -22,11 +24,13 @@ EXAMPLES = """Example: upstairs predict stores.upstairs next_week.parquet -o pre
 
 Example: upstairs predict stores.upstairs new_store.csv --support first_days.csv --interval 0.8 -o predictions.csv
 
-Example: upstairs predict stores.upstairs "2025/*.parquet" --support stores.tasks --jobs 4 -o predictions"""
+Example: upstairs predict stores.upstairs "2025/*.parquet" --support stores.tasks --jobs 4 -o predictions
+
+Example: upstairs predict stores.upstairs "s3://bucket/2025/*.parquet" -o s3://bucket/predictions"""
 
 
-FILE_HELP = ".csv or .parquet; for a folder of OUT also a folder, pattern or store"
-OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number."
+FILE_HELP = ".csv or .parquet, or its URI; for a folder of OUT also a folder, pattern or store"
+OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number; on this machine or by URI."
 SUPPORT_HELP = "Rows of the same tasks whose target is known; for a folder of OUT a store."
 
 
@@ -39,16 +43,20 @@ class Query(NamedTuple):
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=f"Rows to predict: {FILE_HELP}.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=OUT_HELP, show_default=False)],
-    support: Annotated[Path | None, typer.Option("--support", metavar="FILE", help=SUPPORT_HELP, show_default=False)] = None,
+    file: Annotated[
+        PurePath, typer.Argument(metavar="FILE", parser=place, help=f"Rows to predict: {FILE_HELP}.", show_default=False)
+    ],
+    output: Annotated[PurePath, typer.Option("--output", "-o", metavar="OUT", parser=place, help=OUT_HELP, show_default=False)],
+    support: Annotated[
+        PurePath | None, typer.Option("--support", metavar="FILE", parser=place, help=SUPPORT_HELP, show_default=False)
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option("--task", metavar="COL", help="Column of the task, if not the one of the fit.", show_default=False),
     ] = None,
     interval: Annotated[float, typer.Option("--interval", help="Probability that the interval covers the truth.")] = 0.9,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that write a folder.")] = 1,
-    engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask or ray.")] = "local",
+    engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask, ray or spark.")] = "local",
     address: Annotated[
         str | None, typer.Option("--address", help="Of a cluster that is there already.", show_default=False)
     ] = None,
@@ -83,7 +91,7 @@ command = predict
 
 
 def _predict_table(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float
+    model: Path, file: PurePath, output: PurePath, support: PurePath | None, task: str | None, interval: float
 ) -> dict[str, Any]:
     """One file read, predicted and written at once."""
     from upstairs.answer_columns import SOURCES, answer_columns  # loads scipy, which --help needn't wait for
@@ -109,10 +117,10 @@ def _predict_table(
 
 
 def _predict_files(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, where: dict
+    model: Path, file: PurePath, output: PurePath, support: PurePath | None, task: str | None, interval: float, where: dict
 ) -> dict[str, Any]:
     """Rows of any number, piece by piece."""
-    if support is not None and not support.is_dir():
+    if support is not None and not is_store(support):
         raise UpstairsError(
             f"{support} is no task store, which writing a folder needs: upstairs pack {support} --like {model} "
             "--task COL --target COL -o STORE makes one."
@@ -122,7 +130,7 @@ def _predict_files(
         return upstairs.predict_files(model, str(file), output, support=support, task=task, interval=interval, **where)
 
 
-def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Query:
+def _read_query(meta: Any, table: pa.Table, task: str | None, path: PurePath) -> Query:
     check_columns(table, meta.columns_.names, path)
     if task is not None:
         check_columns(table, [task], path)
@@ -130,7 +138,7 @@ def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Que
     return Query(table.select(meta.columns_.names), task_ids(meta, table, name, path) if name in table.column_names else None)
 
 
-def _adapt(meta: Any, query: Query, task: str | None, path: Path) -> Any:
+def _adapt(meta: Any, query: Query, task: str | None, path: PurePath) -> Any:
     """The meta-model adapted to the support rows: to many tasks, or to one where neither file names tasks."""
     table = read_table(path, text_columns(meta, task))
     target, name = target_name(meta), task or meta.names_.task

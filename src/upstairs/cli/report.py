@@ -2,7 +2,7 @@
 
 import json as js
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ def _find(
 
 
 def _read(
-    meta: Any, model: Path, file: Path, task: str | None, target: str | None, order: str | None, drop_missing_target: bool
+    meta: Any, model: Path, file: PurePath, task: str | None, target: str | None, order: str | None, drop_missing_target: bool
 ) -> Asked:
     names = {}
     for what, given in (("task", task), ("target", target)):
@@ -155,7 +155,9 @@ def _read(
     )
 
 
-def _source(model: Path, file: Path, many: str, groups: np.ndarray, known: np.ndarray, prefit: bool, keeps: bool) -> list[str]:
+def _source(
+    model: Path, file: PurePath, many: str, groups: np.ndarray, known: np.ndarray, prefit: bool, keeps: bool
+) -> list[str]:
     """What this report looked at, and why so."""
     n_tasks, n_known = len(np.unique(groups)), len(np.unique(groups[known]))
     if prefit:

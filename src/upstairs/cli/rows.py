@@ -1,7 +1,7 @@
 """The rows of a file as features, target and task, for a fit or for a fitted model."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(
-    path: Path, task: str, target: str, ignore: Sequence[str] | None, drop_missing_target: bool, classify: bool | None
+    path: PurePath, task: str, target: str, ignore: Sequence[str] | None, drop_missing_target: bool, classify: bool | None
 ) -> Rows:
     """Read the rows of a file; the columns that are neither task, target nor ignored are the features."""
     table = read_table(path, text=[task])
@@ -59,7 +59,7 @@ def read_rows(
     return Rows(table.select(features), y, task_names(table, task, path), classify, reason, n_rows - table.num_rows)
 
 
-def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: bool) -> pa.Table:
+def with_target(table: pa.Table, target: str, path: PurePath, drop_missing_target: bool) -> pa.Table:
     """The rows that have a target; unless the others shall be dropped, there may be none."""
     missing = pc.is_null(table[target], nan_is_null=True)
     if n_missing := pc.sum(missing).as_py():
@@ -74,7 +74,7 @@ def with_target(table: pa.Table, target: str, path: Path, drop_missing_target: b
     return table
 
 
-def task_names(table: pa.Table, task: str, path: Path) -> pa.ChunkedArray:
+def task_names(table: pa.Table, task: str, path: PurePath) -> pa.ChunkedArray:
     """The task of each row as text, so that numbers in one file and text in another name the same tasks."""
     if n_missing := table[task].null_count:
         raise UpstairsError(
@@ -91,7 +91,7 @@ def text_columns(meta: Any, task: str | None) -> list[str]:
     return [*text, task or meta.names_.task or ""]
 
 
-def task_ids(meta: Any, table: pa.Table, name: str, path: Path) -> np.ndarray:
+def task_ids(meta: Any, table: pa.Table, name: str, path: PurePath) -> np.ndarray:
     """The task of each row, as the fit named them: the command line's tasks are text, those of Python may be numbers."""
     names = task_names(table, name, path)
     if meta.known_.ids.dtype.kind not in "iu":
