@@ -62,7 +62,8 @@ def _context(n_jobs: int, address: str | None) -> Iterator[Any]:
         return
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise UpstairsError("Spark needs Java, which isn't on this machine: install it, or set JAVA_HOME.")
-    settings = {"spark.app.name": "upstairs", "spark.task.maxFailures": MOST_TRIES, "spark.log.level": "ERROR"}
+    quiet = {"spark.log.level": "ERROR", "spark.ui.showConsoleProgress": "false"}
+    settings = {"spark.app.name": "upstairs", "spark.task.maxFailures": MOST_TRIES, **quiet}
     if address is None:
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
