@@ -190,6 +190,7 @@ bulk.predict_files(sys.argv[1] + "/m.upstairs", sys.argv[1] + "/query.parquet", 
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_killed_and_run_again(bucket, folder, tmp_path):
     out = f"{bucket}/out"
@@ -203,7 +204,7 @@ def test_killed_and_run_again(bucket, folder, tmp_path):
     there = {path.name: path.stat() for path in Remote(f"{out}/part-*").matching()}
     assert 0 < len(there) < 4
     given = (folder / "m.upstairs", folder / "query.parquet")
-    assert predict_files(*given, out, shard_rows=100)["shards_done_now"] == 4 - len(there)
+    assert predict_files(*given, out, shard_rows=100, n_jobs=2)["shards_done_now"] == 4 - len(there)
     assert there.items() <= {path.name: path.stat() for path in Remote(f"{out}/part-*").matching()}.items()
     predict_files(*given, tmp_path / "whole", shard_rows=100)
     pd.testing.assert_frame_equal(read(out)[1], read(tmp_path / "whole")[1])
@@ -254,6 +255,14 @@ def test_a_missing_bucket(source, server, folder, tmp_path):
     assert code == 2 and "s3://nobody/out can't be reached: there is no bucket 'nobody'." in err
     code, _, err = run("predict", folder / "m.upstairs", folder / "query.parquet", "-o", "s3://nobody/out.csv")
     assert code == 2 and "there is no bucket 'nobody'." in err
+
+
+def test_without_a_connection(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    remote._file_system.cache_clear()
+    with pytest.raises(UpstairsError, match=r"^s3://bucket/rows\.parquet can't be read: there is no connection \(.+\)\.$"):
+        pack("s3://bucket/rows.parquet", tmp_path / "rows.tasks", task="task")
 
 
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)

@@ -11,6 +11,7 @@ import functools
 import glob
 import io
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -111,9 +112,11 @@ class Remote(PurePosixPath):
     def failure(self, error: Exception, done: str = "read") -> UpstairsError:
         """The one sentence about what went wrong."""
         reason = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
-        if any(sign in reason for sign in ("NO_SUCH_BUCKET", "bucket does not exist", "Bucket ")):
+        if re.search(r"NO_SUCH_BUCKET|bucket does not exist|Bucket '.*' not found", reason):
             reason = f"there is no bucket {self.parts[1]!r}"
-        elif any(sign in reason for sign in ("ACCESS_DENIED", "HTTP status 403", "INVALID_ACCESS_KEY", "SIGNATURE")):
+        elif "NETWORK_CONNECTION" in reason:
+            reason = f"there is no connection ({reason.rpartition('Details: ')[2]})"
+        elif re.search("ACCESS_DENIED|HTTP status 403|INVALID_ACCESS_KEY|SIGNATURE", reason):
             reason = "access was denied; are there credentials, and do they allow it"
         elif isinstance(error, ImportError):
             reason = f"a package is missing ({reason})"

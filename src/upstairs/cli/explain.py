@@ -34,11 +34,11 @@ LEAST_SHOWN = 0.005
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
     file: Annotated[
-        PurePath,
+        options.path,
         typer.Argument(metavar="FILE", parser=place, help="Rows to explain: .csv or .parquet, or its URI.", show_default=False),
     ],
     support: Annotated[
-        PurePath | None,
+        options.path | None,
         typer.Option(
             "--support", metavar="FILE", parser=place, help="Rows of the same task whose target is known.", show_default=False
         ),

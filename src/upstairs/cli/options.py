@@ -25,6 +25,7 @@ __all__ = [
     "TaskOrStore",
     "learner_names",
     "parse_shots",
+    "path",
 ]
 
 
@@ -45,8 +46,12 @@ def parse_shots(text: str | None) -> list[int] | None:
     return shots
 
 
+class path(PurePath):
+    """What `place` makes of an argument; help shows this name as its type."""
+
+
 Rows = Annotated[
-    PurePath,
+    path,
     typer.Argument(
         metavar="FILE", parser=place, help="The rows of all tasks: a .csv or .parquet file, or its URI.", show_default=False
     ),

@@ -1,7 +1,7 @@
 """upstairs pack: files of any size -> a task store. In Python: ``upstairs.pack``."""
 
 import time
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +25,7 @@ def pack(
         typer.Argument(metavar="FILE|FOLDER|GLOB|URI", help="Parquet, CSV or Arrow files of rows.", show_default=False),
     ],
     output: Annotated[
-        PurePath,
+        options.path,
         typer.Option("--output", "-o", metavar="STORE", parser=place, help="The folder of the store.", show_default=False),
     ],
     task: Annotated[

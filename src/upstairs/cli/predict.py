@@ -44,11 +44,13 @@ class Query(NamedTuple):
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
     file: Annotated[
-        PurePath, typer.Argument(metavar="FILE", parser=place, help=f"Rows to predict: {FILE_HELP}.", show_default=False)
+        options.path, typer.Argument(metavar="FILE", parser=place, help=f"Rows to predict: {FILE_HELP}.", show_default=False)
     ],
-    output: Annotated[PurePath, typer.Option("--output", "-o", metavar="OUT", parser=place, help=OUT_HELP, show_default=False)],
+    output: Annotated[
+        options.path, typer.Option("--output", "-o", metavar="OUT", parser=place, help=OUT_HELP, show_default=False)
+    ],
     support: Annotated[
-        PurePath | None, typer.Option("--support", metavar="FILE", parser=place, help=SUPPORT_HELP, show_default=False)
+        options.path | None, typer.Option("--support", metavar="FILE", parser=place, help=SUPPORT_HELP, show_default=False)
     ] = None,
     task: Annotated[
         str | None,
