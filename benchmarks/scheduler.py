@@ -161,7 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=lambda text: int(float(text)), default=10**9)
     parser.add_argument("--rate", type=float, default=20_000, help="rows a second of one core, measured by bulk.py")
     parser.add_argument("--hand-over", type=float, default=0.008, help="seconds of the driver for each shard")
-    parser.add_argument("--shard-rows", type=int, nargs="+", default=[2**19, 2**17, 2**15])
+    parser.add_argument("--shard-rows", type=int, nargs="+", default=[2**19, 2**18, 2**17, 2**15])
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--spread", type=float, default=0.2, help="of a shard's time, standard deviation of its logarithm")
     parser.add_argument("--rounds", type=int, default=3)
