@@ -67,7 +67,7 @@ def in_memory(folder, target, query):
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr(bulk, "BATCH", 150)
-    for memory in (bulk._shards, bulk._source, bulk._store, bulk._meta):
+    for memory in (bulk._store, bulk._meta):
         memory.cache_clear()
 
 

@@ -1,14 +1,17 @@
 """Every engine gives the same results, also when a process is killed in the middle of a shard."""
 
 import functools
+import importlib.machinery
 import os
 import pathlib
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 
 import psutil
 import pytest
@@ -100,6 +103,85 @@ def test_ray_in_a_network_of_its_own(tmp_path):
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
+SPARK = RAY.replace("upstairs.engine.ray", "upstairs.engine.spark")
+
+
+@pytest.mark.exhaustive
+def test_spark_loses_a_worker(tmp_path):
+    pytest.importorskip("pyspark")
+    ended = subprocess.run(
+        [sys.executable, "-c", SPARK, str(tmp_path)], capture_output=True, text=True, cwd=pathlib.Path(__file__).parent
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+class Spark:
+    """As much of a SparkContext as the engine asks of it."""
+
+    _active_spark_context = None
+    defaultParallelism = 2
+
+    def __init__(self):
+        self.batches, self.cancelled, self.tags = [], set(), set()
+
+    def addJobTag(self, tag):
+        self.tags.add(tag)
+
+    def cancelJobsWithTag(self, tag):
+        self.cancelled.add(tag)
+
+    def parallelize(self, batch, n_slices):
+        assert n_slices == len(batch)  # an engine that puts two shards together has one of them wait
+        self.batches.append(list(batch))
+        return Rows(batch)
+
+
+class Rows(list):
+    def map(self, function):
+        return Rows(map(pickle.loads(pickle.dumps(function)), self))
+
+    def collect(self):
+        return list(self)
+
+
+def refuse(shard):
+    raise UpstairsError(f"shard {shard} is odd")
+
+
+@pytest.fixture
+def spark(monkeypatch):
+    module = types.ModuleType("pyspark")
+    module.__spec__ = importlib.machinery.ModuleSpec("pyspark", None)
+    module.SparkConf, module.SparkContext = None, Spark
+    monkeypatch.setitem(sys.modules, "pyspark", module)
+    monkeypatch.setattr(Spark, "_active_spark_context", Spark())
+    return Spark._active_spark_context
+
+
+def test_spark_is_given_ids_in_batches(spark):
+    assert dict(map_shards(square, range(7), engine="spark")) == {shard: shard**2 for shard in range(7)}
+    assert sorted(map(len, spark.batches)) == [1, 2, 2, 2]
+    assert spark.cancelled == spark.tags and len(spark.tags) == 1
+
+
+def test_spark_stops_when_nobody_listens_or_a_shard_is_odd(spark):
+    results = map_shards(square, range(7), engine="spark")
+    next(results)
+    results.close()
+    assert len(spark.cancelled) == 1
+    with pytest.raises(UpstairsError, match=r"^shard \d is odd$"):
+        list(map_shards(refuse, range(3), engine="spark"))
+    assert len(spark.cancelled) == 2
+
+
+def test_spark_without_java(spark, monkeypatch):
+    monkeypatch.setattr(Spark, "_active_spark_context", None)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(UpstairsError, match="Spark needs Java"):
+        list(map_shards(square, range(3), engine="spark"))
+
+
 def always_dies(shard):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -113,7 +195,7 @@ def test_workers_that_always_die(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "sparkle"}, "engine must be one of local, dask, ray, but is 'sparkle'"),
+        ({"engine": "sparkle"}, "engine must be one of local, dask, ray, spark, but is 'sparkle'"),
         ({"n_jobs": 0}, "n_jobs must be 1 or more"),
         ({"address": "tcp://127.0.0.1:1"}, "local engine has no address"),
     ],

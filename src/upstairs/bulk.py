@@ -6,14 +6,15 @@
       ...
 
 A shard is a few row groups of a file, a file of another kind, or a few thousand tasks of a store. Each is written under a
-temporary name, synced, and renamed; a rerun does the missing ones only. The same inputs make the same shards, so a run that
-was interrupted, or spread over many processes, leaves the same rows as one that wasn't.
+temporary name, synced, and renamed (in an object store, put in one piece); a rerun does the missing ones only. The same inputs
+make the same shards, so a run that was interrupted, or spread over many processes, leaves the same rows as one that wasn't.
 """
 
 import contextlib
 import functools
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from upstairs.answer_columns import answer_columns
-from upstairs.archive import LOCK, lock_folder, os_reason, whole_file
+from upstairs.archive import LOCK, lock_folder, os_reason
 from upstairs.engine.shards import map_shards
 from upstairs.errors import UpstairsError
 from upstairs.files import task_ids
-from upstairs.packing.source import Source, kind_in_words
+from upstairs.packing.source import Piece, Source, kind_in_words, read_piece
 from upstairs.persistence import load, save
+from upstairs.remote import Place, Remote, local_copy, place, readable, whole_object
 from upstairs.store import TaskStore, checksum, is_store, open_store
 
 __all__ = ["predict_files"]
@@ -40,7 +42,7 @@ BATCH = 2**15
 
 
 class Job(NamedTuple):
-    """All that a worker needs beside the id of its shard; it opens the rest itself."""
+    """All that a worker needs beside its shard; it opens the rest itself."""
 
     model: str
     source: Any
@@ -49,6 +51,13 @@ class Job(NamedTuple):
     interval: float
     folder: str
     rows: int
+
+
+class Shard(NamedTuple):
+    """Which rows: a piece of a file, or tasks from start to stop of a store. So a worker looks at its own file only."""
+
+    number: int
+    where: Piece | tuple[int, int]
 
 
 def predict_files(
@@ -73,7 +82,8 @@ def predict_files(
         Rows to predict, as `pack` takes them. They keep their order and their columns, beside which the answers stand. Of a
         store, which holds encoded rows, the answers stand beside task, target (or row number).
     folder : str or path
-        Where it is there already, by the same model from the same rows, what is missing is added.
+        Of this machine or of an object store (``s3://bucket/predictions``). Where it is there already, by the same model from
+        the same rows, what is missing is added.
     support : TaskStore or its path, optional
         Rows of tasks with their targets, to adapt to; packed with ``like=model``.
     task : str, optional
@@ -105,7 +115,7 @@ def predict_files(
     """
     if not 0 < interval < 1:
         raise UpstairsError(f"interval must lie between 0 and 1, as 0.9 does, but is {interval}.")
-    folder = Path(folder)
+    folder = place(folder)
     plan: dict[str, Any] = {
         "interval": interval,
         "task": task,
@@ -118,11 +128,12 @@ def predict_files(
         job = Job(path, _named(source), None if support is None else _named(support), task, interval, str(folder), shard_rows)
         if job.support is not None:
             _meta(path).adapt_tasks(_store(job.support))  # whatever is wrong with it is said here
-        shards = range(len(_shards(job)))
+        shards = [Shard(number, where) for number, where in enumerate(_pieces(job))]
         _check_plan(folder, plan)
+        there = _names(folder)
         work = map_shards(
             functools.partial(_predict_shard, job), shards, engine=engine, n_jobs=n_jobs, address=address,
-            is_done=lambda shard: (folder / _part(shard)).is_file(),
+            is_done=lambda shard: _part(shard.number) in there,
         )  # fmt: skip
         done_now = sum(1 for _ in work)
         findings = _findings(folder, len(shards))
@@ -130,13 +141,13 @@ def predict_files(
     return {**findings, "shards_done_now": done_now}
 
 
-def _predict_shard(job: Job, shard: int) -> int:
+def _predict_shard(job: Job, shard: Shard) -> int:
     """Write one shard's file; the number of its rows."""
-    meta, (kind, *where) = _meta(job.model), _shards(job)[shard]
+    meta, where = _meta(job.model), shard.where
     models = None if job.support is None else meta.adapt_tasks(_store(job.support))
     counts: Counter[str] = Counter()
-    blocks = _store_blocks(meta, models, job, *where) if kind == "tasks" else _file_blocks(meta, models, job, *where)
-    with whole_file(Path(job.folder) / _part(shard)) as file:
+    blocks = _file_blocks(meta, models, job, where) if isinstance(where, Piece) else _store_blocks(meta, models, job, *where)
+    with whole_object(place(job.folder) / _part(shard.number)) as file:
         writer = None
         for table, sources in blocks:
             counts.update(sources)
@@ -144,18 +155,18 @@ def _predict_shard(job: Job, shard: int) -> int:
                 writer = pa.parquet.ParquetWriter(file, table.schema)
             writer.write_table(table.cast(writer.schema))
         if writer is None:
-            raise UpstairsError(f"{where[0]} has no rows.")
+            raise UpstairsError(f"{where.path if isinstance(where, Piece) else job.source} has no rows.")
         writer.add_key_value_metadata({"upstairs": json.dumps(counts)})
         writer.close()
     return counts.total()
 
 
-def _file_blocks(meta: Any, models: Any, job: Job, path: str, first: int, stop: int) -> Iterator[tuple[pa.Table, dict]]:
-    """Rows of some row groups of a file, with answers."""
+def _file_blocks(meta: Any, models: Any, job: Job, piece: Piece) -> Iterator[tuple[pa.Table, dict]]:
+    """Rows of a piece of a file, with answers."""
     names = list(meta.columns_.names)
     name = _task_name(meta, job)
-    for table in _source(job).piece(path, first, stop, BATCH):
-        groups = task_ids(meta.known_.ids, table[name], name, path) if name in table.column_names else None
+    for table in read_piece(piece, BATCH, _text(meta, name)):
+        groups = task_ids(meta.known_.ids, table[name], name, piece.path) if name in table.column_names else None
         answers, counts = answer_columns(meta, models, table.select(names), groups, job.interval)
         yield _beside(table.drop_columns([one for one in answers.column_names if one in table.column_names]), answers), counts
 
@@ -166,14 +177,13 @@ def _store_blocks(meta: Any, models: Any, job: Job, start: int, stop: int) -> It
     for first, last in _cuts(store, start, stop, BATCH):
         tasks = store.tasks(slice(first, last))
         groups = np.repeat(tasks.ids, tasks.sizes)
-        columns = pa.table({store.task_name: pa.array(groups)})
-        if store.target_name is None:
-            columns = columns.append_column("row", pa.array(tasks.y.astype(np.int64)))
-        else:
-            y = tasks.y if store.classes is None else store.classes[tasks.y.astype(int)]
-            columns = columns.append_column(store.target_name, pa.array(y))
-        answers, counts = answer_columns(meta, models, np.asarray(tasks.X), groups, job.interval)
-        yield _beside(columns, answers), counts
+        y = tasks.y.astype(np.int64) if store.target_name is None else tasks.y
+        y = y if store.classes is None else store.classes[y.astype(int)]
+        for row in range(0, len(y), BATCH):  # a single task may hold more rows than are predicted at once
+            some = slice(row, row + BATCH)
+            columns = pa.table({store.task_name: pa.array(groups[some]), store.target_name or "row": pa.array(y[some])})
+            answers, counts = answer_columns(meta, models, np.asarray(tasks.X[some]), groups[some], job.interval)
+            yield _beside(columns, answers), counts
 
 
 def _named(source: Any) -> Any:
@@ -191,7 +201,8 @@ def _beside(columns: pa.Table, answers: pa.Table) -> pa.Table:
 
 @functools.lru_cache(maxsize=2)
 def _meta(model: str) -> Any:
-    return load(model)
+    with local_copy(place(model)) as file:
+        return load(file)
 
 
 @functools.lru_cache(maxsize=4)
@@ -199,16 +210,11 @@ def _store(path: str) -> TaskStore:
     return open_store(path)
 
 
-@functools.lru_cache(maxsize=2)
 def _source(job: Job) -> Source:
     """The files, all of which hold the columns of the model."""
     meta = _meta(job.model)
     name = _task_name(meta, job)
-    text = [column.name for column in meta.columns_.columns if column.kind == "category"]
-    source = Source(
-        list(job.source) if isinstance(job.source, tuple) else job.source,
-        text=[*text, *([name] if name and meta.known_.ids.dtype.kind == "O" else [])],
-    )
+    source = Source(list(job.source) if isinstance(job.source, tuple) else job.source, text=_text(meta, name))
     source.check(meta.columns_.names, kind_in_words)
     if job.task is not None or job.support is not None:
         if name is None:
@@ -217,14 +223,20 @@ def _source(job: Job) -> Source:
     return source
 
 
-@functools.lru_cache(maxsize=2)
-def _shards(job: Job) -> list[tuple]:
+def _text(meta: Any, task: str | None) -> list[str]:
+    """Columns of CSV files that hold text, whatever they look like, because they were text in the fit."""
+    text = [column.name for column in meta.columns_.columns if column.kind == "category"]
+    return [*text, *([task] if task and meta.known_.ids.dtype.kind == "O" else [])]
+
+
+def _pieces(job: Job) -> list:
+    """What each shard holds."""
     if _is_store(job.source):
         store = _store(job.source)
         if store.columns != _meta(job.model).columns_:
             raise UpstairsError(f"{store.path} is encoded by other columns than the model: pack it with like=model.")
-        return [("tasks", *cut) for cut in _cuts(store, 0, store.n_tasks, job.rows)]
-    return [("rows", *piece) for piece in _source(job).pieces(job.rows)]
+        return list(_cuts(store, 0, store.n_tasks, job.rows))
+    return _source(job).pieces(job.rows)
 
 
 def _cuts(store: TaskStore, start: int, stop: int, rows: int) -> Iterator[tuple[int, int]]:
@@ -250,12 +262,16 @@ def _part(shard: int) -> str:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Place) -> Iterator[None]:
     """The folder, for this run alone; what a killed one was writing is removed."""
+    if isinstance(folder, Remote):  # which knows no locks: two runs of the same plan put the same objects
+        folder.check_bucket()
+        _check_ours(folder)
+        yield
+        return
     lock = None
     try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file() and not (folder / LOCK).is_file():
-            raise UpstairsError(f"{folder} is there and holds no predictions. Give the folder another name.")
+        _check_ours(folder)
         folder.mkdir(exist_ok=True)
         lock = lock_folder(folder)
         if lock is None:
@@ -275,21 +291,32 @@ def _held(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _place_model(model: Any, folder: Path) -> tuple[str, str]:
+def _names(folder: Place) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _check_ours(folder: Place) -> None:
+    if (there := _names(folder)) and not there & {MANIFEST, MODEL, LOCK}:
+        raise UpstairsError(f"{folder} is there and holds no predictions. Give the folder another name.")
+
+
+def _place_model(model: Any, folder: Place) -> tuple[str, str]:
     """A file that workers can load it from, and its checksum."""
     if isinstance(model, str | os.PathLike):
-        return str(Path(model).resolve()), _digest(Path(model))
-    new = folder / ".model.tmp"
-    save(model, new)
-    digest = _digest(new)
-    if not (folder / MODEL).exists():
-        os.replace(new, folder / MODEL)
+        return str(place(model).resolve()), _digest(place(model))
+    with tempfile.TemporaryDirectory(prefix="upstairs-") as here:
+        new = Path(here) / MODEL
+        save(model, new)
+        digest = _digest(new)
+        if not (folder / MODEL).exists():
+            with whole_object(folder / MODEL) as file:
+                file.write(new.read_bytes())
     return str((folder / MODEL).resolve()), digest
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Place) -> str:
     try:
-        with open(path, "rb") as file:
+        with local_copy(path) as copy, open(copy, "rb") as file:
             return checksum(file)
     except OSError as error:
         raise UpstairsError(f"{path} can't be read: {os_reason(error)}.") from None
@@ -306,10 +333,10 @@ def _stamp(source: Any) -> list:
     return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
 
 
-def _check_plan(folder: Path, plan: dict) -> None:
+def _check_plan(folder: Place, plan: dict) -> None:
     """Write the plan, or compare it with that of the run before."""
     if (folder / MANIFEST).is_file():
-        old = json.loads((folder / MANIFEST).read_text("utf-8"))
+        old = json.loads((folder / MANIFEST).read_bytes())
         if differing := [name for name, value in plan.items() if old.get(name) != value]:
             raise UpstairsError(
                 f"{folder} holds predictions with another {', '.join(differing)}. Give another folder, or remove this one."
@@ -318,13 +345,13 @@ def _check_plan(folder: Path, plan: dict) -> None:
     _write_json(folder / MANIFEST, plan)
 
 
-def _write_json(path: Path, content: dict) -> None:
-    with whole_file(path) as file:
+def _write_json(path: Place, content: dict) -> None:
+    with whole_object(path) as file:
         file.write(json.dumps(content, indent=1).encode())
 
 
-def _findings(folder: Path, n_shards: int) -> dict[str, Any]:
+def _findings(folder: Place, n_shards: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for shard in range(n_shards):
-        counts.update(json.loads(pa.parquet.read_metadata(folder / _part(shard)).metadata[b"upstairs"]))
+        counts.update(json.loads(pa.parquet.read_metadata(readable(folder / _part(shard))).metadata[b"upstairs"]))
     return {"rows": counts.total(), "shards": n_shards, "rows_by_source": dict(counts)}

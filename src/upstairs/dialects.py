@@ -10,7 +10,7 @@ columns contradict each other, the user is asked. What the user says (`Csv`) cou
 
 import codecs
 import csv
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
 from upstairs.errors import UpstairsError
@@ -64,8 +64,8 @@ class Dialect(NamedTuple):
         )
 
 
-def find_dialect(path: Path, asked: Csv = Csv()) -> Dialect:  # noqa: B008
-    """How this file is written.
+def find_dialect(file: Path, asked: Csv = Csv(), path: PurePath | None = None) -> Dialect:  # noqa: B008
+    """How this file is written, which messages call by the name ``path``.
 
     Raises
     ------
@@ -73,21 +73,23 @@ def find_dialect(path: Path, asked: Csv = Csv()) -> Dialect:  # noqa: B008
         The file is empty, isn't text in the encoding, or doesn't tell one of these and ``asked`` doesn't either.
     OSError
     """
-    encoding, lines = _first_lines(path, asked.encoding)
+    path = path or file
+    encoding, lines = _first_lines(file, asked.encoding, path)
     delimiter = (asked.delimiter or _delimiter(path, lines)).replace("tab", "\t")
     return Dialect(encoding, delimiter, asked.decimal or _decimal(path, _cut(lines, delimiter), delimiter))
 
 
-def read_header(path: Path) -> list[str]:
+def read_header(file: Path, path: PurePath | None = None) -> list[str]:
     """The names in the first line of this file; errors as of `find_dialect`, but none about decimal signs."""
-    _, lines = _first_lines(path, None)
+    path = path or file
+    _, lines = _first_lines(file, None, path)
     return [name.strip() for name in _cut(lines, _delimiter(path, lines))[0]]
 
 
-def _first_lines(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+def _first_lines(file: Path, encoding: str | None, path: PurePath) -> tuple[str, list[str]]:
     """The encoding, and the first lines that aren't empty."""
-    with open(path, "rb") as file:
-        start = file.read(SAMPLE)
+    with open(file, "rb") as content:
+        start = content.read(SAMPLE)
     encoding = encoding or next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
     lines = [line for line in _decode(path, start, encoding).splitlines() if line.strip()]
     if not lines:
@@ -97,7 +99,7 @@ def _first_lines(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     return encoding, lines[:LINES]
 
 
-def _decode(path: Path, start: bytes, encoding: str) -> str:
+def _decode(path: PurePath, start: bytes, encoding: str) -> str:
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError:
@@ -115,7 +117,7 @@ def _decode(path: Path, start: bytes, encoding: str) -> str:
         ) from None
 
 
-def _delimiter(path: Path, lines: list[str]) -> str:
+def _delimiter(path: PurePath, lines: list[str]) -> str:
     """The one that cuts most lines into as many parts as the header, and then into most parts."""
     share: dict[str, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
@@ -130,7 +132,7 @@ def _delimiter(path: Path, lines: list[str]) -> str:
     return best[0] if best else ","
 
 
-def _decimal(path: Path, rows: list[list[str]], delimiter: str) -> str:
+def _decimal(path: PurePath, rows: list[list[str]], delimiter: str) -> str:
     """The decimal sign that the columns of numbers agree on."""
     header, *body = rows
     told: dict[str, tuple[str, str]] = {}

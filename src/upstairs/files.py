@@ -1,4 +1,7 @@
-"""Tables in files: CSV and Parquet, in and out, read with Arrow; whatever is wrong with a file is said in one sentence."""
+"""Tables in files: CSV and Parquet, in and out, read with Arrow; whatever is wrong with a file is said in one sentence.
+
+Files are on this machine or in an object store (`remote`).
+"""
 
 import difflib
 import os
@@ -12,10 +15,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from upstairs.archive import check_writable, whole_file
 from upstairs.cleaning import MISSING, clean, trim_names, without_headers
 from upstairs.dialects import Csv, Dialect, find_dialect, read_header
 from upstairs.errors import UpstairsError, UpstairsWarning
+from upstairs.remote import Place, check_place, local_copy, place, whole_object
 from upstairs.table import read_groups
 
 __all__ = [
@@ -44,10 +47,12 @@ def read_table(path: str | os.PathLike, text: Iterable[str] = (), csv: Csv = Csv
     Arrow guesses the types of a CSV file's columns, but for those that are known to be ``text``: 007 may be a name. How the
     file is written is found where it tells (`dialects`), or what ``csv`` says; a warning tells what had to be read with care.
     """
-    path = Path(path)
+    path = place(path)
     _check_suffix(path)
     try:
-        table = _read_csv(path, set(text), csv) if path.suffix.lower() == ".csv" else _read_parquet(path)
+        with local_copy(path) as file:
+            is_csv = path.suffix.lower() == ".csv"
+            table = _read_csv(file, set(text), csv, path) if is_csv else _read_parquet(file, path)
     except pa.ArrowInvalid as error:
         raise UpstairsError(broken_file(path, error)) from None
     except FileNotFoundError:
@@ -109,32 +114,33 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
     """An UpstairsError unless a table can be written to this file, which is none of the inputs."""
-    _check_suffix(Path(path))
+    _check_suffix(place(path))
     for other in inputs:
-        if other is not None and Path(path).resolve() == Path(other).resolve():
+        if other is not None and place(path).resolve() == place(other).resolve():
             raise UpstairsError(f"{path} is an input, and would be overwritten. Give the output another name.")
-    check_writable(path)
+    check_place(place(path))
 
 
 def write_table(table: pa.Table, path: str | os.PathLike) -> None:
     """Write a table to a CSV or Parquet file, which appears whole or not at all."""
-    with whole_file(path) as file:
-        if Path(path).suffix.lower() == ".csv":
+    with whole_object(place(path)) as file:
+        if place(path).suffix.lower() == ".csv":
             plain = [column.cast(pa.string()) if _is_category(column.type) else column for column in table.columns]
             pa.csv.write_csv(pa.table(plain, names=table.column_names), file)
         else:
             pa.parquet.write_table(table, file)
 
 
-def _read_parquet(path: Path) -> pa.Table:
-    return _named_once(pa.parquet.read_table(path, partitioning=None), path)
+def _read_parquet(file: Path, path: Place) -> pa.Table:
+    return _named_once(pa.parquet.read_table(file, partitioning=None), path)
 
 
-def _read_csv(path: Path, text: set[str], csv: Csv) -> pa.Table:
-    dialect = find_dialect(path, csv)
-    table = _parse(path, dialect, text, csv.missing)
+def _read_csv(file: Path, text: set[str], csv: Csv, path: Place) -> pa.Table:
+    """The table in a file, which messages call by the name ``path``."""
+    dialect = find_dialect(file, csv, path)
+    table = _parse(file, dialect, text, csv.missing)
     if padded := {name for name in table.column_names if name not in text and name.strip() in text}:
-        table = _parse(path, dialect, text | padded, csv.missing)
+        table = _parse(file, dialect, text | padded, csv.missing)
     table = trim_names(table)
     for name, kind in zip(table.column_names, table.schema.types, strict=True):
         if pa.types.is_binary(kind):
@@ -163,7 +169,7 @@ def _parse(source: object, dialect: Dialect, text: set[str], missing: list[str] 
     )
 
 
-def _named_once(table: pa.Table, path: Path) -> pa.Table:
+def _named_once(table: pa.Table, path: Place) -> pa.Table:
     """Without row numbers, and without columns that say the same as another of their name; others may not share a name."""
     first: dict[str, int] = {}
     for j, name in enumerate(table.column_names):
@@ -179,13 +185,13 @@ def _named_once(table: pa.Table, path: Path) -> pa.Table:
     return table.select(list(first.values()))
 
 
-def _check_suffix(path: Path) -> None:
+def _check_suffix(path: Place) -> None:
     if path.suffix.lower() not in SUFFIXES:
         kind = f"ends in {path.suffix}" if path.suffix else "has no ending"
         raise UpstairsError(f"{path} {kind}, but tables are read and written as {' or '.join(SUFFIXES)}.")
 
 
-def broken_file(path: Path, error: Exception) -> str:
+def broken_file(path: Place, error: Exception) -> str:
     """The sentence about a file that Arrow can't read."""
     reason = str(error).splitlines()[0].rstrip(".")
     if "UTF8" in reason:
@@ -198,7 +204,7 @@ def broken_file(path: Path, error: Exception) -> str:
     return f"{path} is no valid {path.suffix.lower().removeprefix('.')} file: {reason}."
 
 
-def similar_files(path: Path) -> str:
+def similar_files(path: Place) -> str:
     """The name in the same folder that may have been meant, in brackets; or nothing."""
     names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)

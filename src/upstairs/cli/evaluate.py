@@ -1,7 +1,7 @@
 """upstairs evaluate: how well on tasks that were held out? In Python: `upstairs.evaluate`."""
 
 import warnings
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -102,7 +102,7 @@ def _tell(result: Any, rows: Rows) -> None:
 
 
 def _read(
-    file: Path,
+    file: PurePath,
     task: str | None,
     target: str | None,
     order: str | None,

@@ -2,7 +2,7 @@
 ``model.novelty_`` and ``meta.nearest_tasks``.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, read_table, task_names
 from upstairs.frames import listed
+from upstairs.remote import place
 from upstairs.store import is_store, open_store
 
 __all__ = ["EXAMPLES", "command"]
@@ -37,13 +38,17 @@ LEAST_SHOWN = 0.005
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Rows to explain: .csv or .parquet, or a store.", show_default=False)
+        options.path,
+        typer.Argument(
+            metavar="FILE", parser=place, help="Rows to explain: .csv or .parquet, its URI, or a store.", show_default=False
+        ),
     ],
     support: Annotated[
-        Path | None,
+        options.path | None,
         typer.Option(
             "--support",
             metavar="FILE",
+            parser=place,
             help="Rows of the same task whose target is known, also of a store.",
             show_default=False,
         ),
@@ -79,7 +84,7 @@ def explain(
 command = explain
 
 
-def _rows_of_task(meta: Any, task: str | None, which: str | None, path: Path, csv: Csv) -> tuple[pa.Table, str | None]:
+def _rows_of_task(meta: Any, task: str | None, which: str | None, path: PurePath, csv: Csv) -> tuple[pa.Table, str | None]:
     """The rows of the task to explain, and its name where there is one."""
     if is_store(path):
         return _rows_of_stored_task(task, which, path, csv)
@@ -94,7 +99,7 @@ def _rows_of_task(meta: Any, task: str | None, which: str | None, path: Path, cs
     return table.filter(pc.equal(names, which)), which
 
 
-def _rows_of_stored_task(task: str | None, which: str | None, path: Path, csv: Csv) -> tuple[pa.Table, str]:
+def _rows_of_stored_task(task: str | None, which: str | None, path: PurePath, csv: Csv) -> tuple[pa.Table, str]:
     check_nothing_given(path, {"task": task, **given_of(csv)})
     store = open_store(path)
     at = store.locate([which])
@@ -104,7 +109,7 @@ def _rows_of_stored_task(task: str | None, which: str | None, path: Path, csv: C
     return store.decode(store.tasks(at)), which
 
 
-def _choose(tasks: list[str], which: str | None, name: str, path: Path) -> str:
+def _choose(tasks: list[str], which: str | None, name: str, path: PurePath) -> str:
     if which is None and len(tasks) > 1:
         raise UpstairsError(f"{path} holds rows of {len(tasks)} tasks ({listed(tasks)}): say which to explain with --which.")
     which = tasks[0] if which is None else which
@@ -113,7 +118,7 @@ def _choose(tasks: list[str], which: str | None, name: str, path: Path) -> str:
     return which
 
 
-def _adapt(meta: Any, task: str | None, which: str | None, path: Path, csv: Csv) -> Any:
+def _adapt(meta: Any, task: str | None, which: str | None, path: PurePath, csv: Csv) -> Any:
     target = target_name(meta)
     rows, _ = _rows_of_task(meta, task, which, path, csv)
     check_columns(rows, [*meta.columns_.names, target], path)

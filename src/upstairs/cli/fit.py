@@ -14,6 +14,7 @@ from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
+from upstairs.remote import place
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -22,6 +23,8 @@ EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
 
 Example: upstairs fit rows.tasks -o stores.upstairs
+
+Example: upstairs fit s3://bucket/rows.parquet --task store --target sales -o stores.upstairs
 
 Example: upstairs fit visits.csv --task clinic --target cured --classify --ignore patient_id -o clinics.upstairs"""
 
@@ -54,7 +57,7 @@ def fit(
     json: options.Json = False,
 ) -> None:
     """Learn across the tasks in FILE, or in a store that `upstairs pack` made, and save the meta-model."""
-    if output.resolve() == file.resolve():
+    if output.resolve() == place(file).resolve():
         raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
     check_writable(output)
     check_learner(learner)

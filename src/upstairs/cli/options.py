@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from upstairs.errors import UpstairsError
 from upstairs.files import SUFFIXES, column_names
 from upstairs.learners import LEARNERS
+from upstairs.remote import place
 
 __all__ = [
     "Classify",
@@ -29,6 +30,7 @@ __all__ = [
     "complete_learner",
     "learner_names",
     "parse_shots",
+    "path",
     "spread",
 ]
 
@@ -65,9 +67,18 @@ def _column(name: str, help: str) -> Any:
     return typer.Option(f"--{name}", metavar="COL", help=help, show_default=False, autocompletion=complete_column)
 
 
+class path(PurePath):
+    """What `place` makes of an argument; help shows this name as its type."""
+
+
 Rows = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="The rows of all tasks: a .csv or .parquet file, or a store.", show_default=False),
+    path,
+    typer.Argument(
+        metavar="FILE",
+        parser=place,
+        help="The rows of all tasks: a .csv or .parquet file, its URI, or a store.",
+        show_default=False,
+    ),
 ]
 _OWN = "; a store has its own."
 Task = Annotated[str | None, _column("task", f"Column that names each row's task{_OWN}")]

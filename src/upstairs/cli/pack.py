@@ -9,21 +9,25 @@ import typer
 from upstairs.cli import options
 from upstairs.cli.rows import Drop
 from upstairs.cli.screen import bold, escape, print_json, say
+from upstairs.remote import place
 
 __all__ = ["EXAMPLES", "command"]
 
 EXAMPLES = """Example: upstairs pack rows.parquet -o rows.tasks --task store --target sales
 
-Example: upstairs pack "2025-*.csv" -o rows.tasks --append"""
+Example: upstairs pack "2025-*.csv" -o rows.tasks --append
+
+Example: upstairs pack "s3://bucket/2025/*.parquet" -o rows.tasks --task store --target sales"""
 
 
 def pack(
     source: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|FOLDER|GLOB", help="Parquet, CSV or Arrow files of rows.", show_default=False),
+        typer.Argument(metavar="FILE|FOLDER|GLOB|URI", help="Parquet, CSV or Arrow files of rows.", show_default=False),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="STORE", help="The folder of the store.", show_default=False)
+        options.path,
+        typer.Option("--output", "-o", metavar="STORE", parser=place, help="The folder of the store.", show_default=False),
     ],
     task: Annotated[
         str | None,

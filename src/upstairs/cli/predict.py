@@ -2,7 +2,7 @@
 ``meta.adapt_tasks`` and ``predict``; for more rows than memory holds ``upstairs.predict_files``.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.files import check_columns, check_output, read_table, task_ids, write_table
+from upstairs.remote import place
 from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
@@ -24,11 +25,13 @@ EXAMPLES = """Example: upstairs predict stores.upstairs next_week.parquet -o pre
 
 Example: upstairs predict stores.upstairs new_store.csv --support first_days.csv --interval 0.8 -o predictions.csv
 
-Example: upstairs predict stores.upstairs "2025/*.parquet" --support stores.tasks --jobs 4 -o predictions"""
+Example: upstairs predict stores.upstairs "2025/*.parquet" --support stores.tasks --jobs 4 -o predictions
+
+Example: upstairs predict stores.upstairs "s3://bucket/2025/*.parquet" -o s3://bucket/predictions"""
 
 
-FILE_HELP = ".csv or .parquet; for a folder of OUT also a folder, pattern or store"
-OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number."
+FILE_HELP = ".csv or .parquet, or its URI; for a folder of OUT also a folder, pattern or store"
+OUT_HELP = "Where to write: .csv, .parquet, or a folder for rows of any number; on this machine or by URI."
 SUPPORT_HELP = "Rows of the same tasks whose target is known; for a folder of OUT a store."
 
 
@@ -45,13 +48,19 @@ class Query(NamedTuple):
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `upstairs fit` saved.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=f"Rows to predict: {FILE_HELP}.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=OUT_HELP, show_default=False)],
-    support: Annotated[Path | None, typer.Option("--support", metavar="FILE", help=SUPPORT_HELP, show_default=False)] = None,
+    file: Annotated[
+        options.path, typer.Argument(metavar="FILE", parser=place, help=f"Rows to predict: {FILE_HELP}.", show_default=False)
+    ],
+    output: Annotated[
+        options.path, typer.Option("--output", "-o", metavar="OUT", parser=place, help=OUT_HELP, show_default=False)
+    ],
+    support: Annotated[
+        options.path | None, typer.Option("--support", metavar="FILE", parser=place, help=SUPPORT_HELP, show_default=False)
+    ] = None,
     task: options.TaskOfModel = None,
     interval: Annotated[float, typer.Option("--interval", help="Probability that the interval covers the truth.")] = 0.9,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that write a folder.")] = 1,
-    engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask or ray.")] = "local",
+    engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask, ray or spark.")] = "local",
     address: Annotated[
         str | None, typer.Option("--address", help="Of a cluster that is there already.", show_default=False)
     ] = None,
@@ -87,7 +96,7 @@ command = predict
 
 
 def _predict_table(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, csv: Csv
+    model: Path, file: PurePath, output: PurePath, support: PurePath | None, task: str | None, interval: float, csv: Csv
 ) -> dict[str, Any]:
     """One file read, predicted and written at once."""
     from upstairs.answer_columns import SOURCES, answer_columns  # loads scipy, which --help needn't wait for
@@ -115,10 +124,10 @@ def _predict_table(
 
 
 def _predict_files(
-    model: Path, file: Path, output: Path, support: Path | None, task: str | None, interval: float, where: dict
+    model: Path, file: PurePath, output: PurePath, support: PurePath | None, task: str | None, interval: float, where: dict
 ) -> dict[str, Any]:
     """Rows of any number, piece by piece."""
-    if support is not None and not support.is_dir():
+    if support is not None and not is_store(support):
         raise UpstairsError(
             f"{support} is no task store, which writing a folder needs: upstairs pack {support} --like {model} "
             "--task COL --target COL -o STORE makes one."
@@ -128,7 +137,7 @@ def _predict_files(
         return upstairs.predict_files(model, str(file), output, support=support, task=task, interval=interval, **where)
 
 
-def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Query:
+def _read_query(meta: Any, table: pa.Table, task: str | None, path: PurePath) -> Query:
     check_columns(table, meta.columns_.names, path)
     if task is not None:
         check_columns(table, [task], path)
@@ -142,7 +151,7 @@ def _read_query(meta: Any, table: pa.Table, task: str | None, path: Path) -> Que
     return Query(X, task_ids(meta.known_.ids, names, name, path))
 
 
-def _adapt(meta: Any, query: Query, task: str | None, path: Path, csv: Csv) -> Any:
+def _adapt(meta: Any, query: Query, task: str | None, path: PurePath, csv: Csv) -> Any:
     """The meta-model adapted to the support rows: to many tasks, or to one where neither file names tasks."""
     table = read_table(path, text_columns(meta, task), csv)
     target, name = target_name(meta), task or meta.names_.task

@@ -2,7 +2,7 @@
 
 import json as js
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -133,7 +133,7 @@ def _find(
 
 
 def _read_file(
-    meta: Any, file: Path, task: str | None, target: str | None, drop: Drop, csv: Csv
+    meta: Any, file: PurePath, task: str | None, target: str | None, drop: Drop, csv: Csv
 ) -> tuple[pa.Table, tuple[str, str], list[str]]:
     """All columns, the names of task and target, and nothing left out."""
     names = []
@@ -148,7 +148,7 @@ def _read_file(
     return with_task_and_target(table, task, target, file, drop), (task, target), []
 
 
-def _open_store(file: Path, given: dict[str, Any], memory: str, seed: int) -> tuple[pa.Table, tuple[str, str], list[str]]:
+def _open_store(file: PurePath, given: dict[str, Any], memory: str, seed: int) -> tuple[pa.Table, tuple[str, str], list[str]]:
     """All columns of as many rows as memory takes, the names of task and target, and what is said of rows left out."""
     from upstairs.evaluation.stored import read_store  # --help needn't wait for it
 
@@ -158,7 +158,7 @@ def _open_store(file: Path, given: dict[str, Any], memory: str, seed: int) -> tu
 
 
 def _check(
-    meta: Any, model: Path, file: Path, table: pa.Table, task: str, target: str, order: str | None, left_out: list[str]
+    meta: Any, model: Path, file: PurePath, table: pa.Table, task: str, target: str, order: str | None, left_out: list[str]
 ) -> Asked:
     if order in (task, target):
         raise UpstairsError(
@@ -179,7 +179,9 @@ def _check(
     )
 
 
-def _source(model: Path, file: Path, many: str, groups: np.ndarray, known: np.ndarray, prefit: bool, keeps: bool) -> list[str]:
+def _source(
+    model: Path, file: PurePath, many: str, groups: np.ndarray, known: np.ndarray, prefit: bool, keeps: bool
+) -> list[str]:
     """What this report looked at, and why so."""
     n_tasks, n_known = len(np.unique(groups)), len(np.unique(groups[known]))
     if prefit:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -71,7 +71,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(
-    path: Path,
+    path: PurePath,
     task: str | None,
     target: str | None,
     ignore: Sequence[str] | None,
@@ -104,7 +104,7 @@ def read_rows(
     return Rows(table.select(features), y, groups, task, target, features, n_tasks, table.num_rows, classify, reason, n_dropped)
 
 
-def open_rows(path: Path, memory: str, given: dict[str, Any]) -> TaskStore:
+def open_rows(path: PurePath, memory: str, given: dict[str, Any]) -> TaskStore:
     """A store with a target; options that are for files must not be ``given``."""
     check_nothing_given(path, given)
     store = open_store(path, memory)
@@ -118,7 +118,7 @@ def given_of(options: Drop | Csv) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in options._asdict().items() if value}
 
 
-def check_nothing_given(path: Path, given: dict[str, Any]) -> None:
+def check_nothing_given(path: PurePath, given: dict[str, Any]) -> None:
     """An UpstairsError if any of these options, which are for files, was given with a store."""
     for option, value in given.items():
         if value is not None:
@@ -131,7 +131,7 @@ def _stored_rows(store: TaskStore) -> Rows:
     return Rows(store, None, None, *names, store.n_tasks, store.n_rows, classify, "as it was packed", 0)
 
 
-def with_task_and_target(table: pa.Table, task: str, target: str, path: Path, drop: Drop) -> pa.Table:
+def with_task_and_target(table: pa.Table, task: str, target: str, path: PurePath, drop: Drop) -> pa.Table:
     """The rows that have a task and a target; unless the others shall be dropped, there may be none but empty ones."""
     table = without_empty_rows(table, path)
     for what, name, dropped in (("target", target, drop.drop_missing_target), ("task", task, drop.drop_missing_task)):
@@ -148,7 +148,7 @@ def with_task_and_target(table: pa.Table, task: str, target: str, path: Path, dr
     return table
 
 
-def with_task(table: pa.Table, task: str, path: Path) -> pa.Table:
+def with_task(table: pa.Table, task: str, path: PurePath) -> pa.Table:
     """The rows that name their task, with a warning if there are others."""
     if n_missing := table[task].null_count:
         warnings.warn(

@@ -14,7 +14,7 @@ from upstairs.errors import UpstairsError
 
 __all__ = ["ENGINES", "map_shards"]
 
-ENGINES = {"local": "joblib", "dask": "distributed", "ray": "ray"}
+ENGINES = {"local": "joblib", "dask": "distributed", "ray": "ray", "spark": "pyspark"}
 """Engines, and the package that each needs; each is the file of its name beside this one."""
 
 
@@ -35,7 +35,7 @@ def map_shards(
         Takes a shard's id, returns something small, and can be called again: see above. It must be picklable.
     shard_ids : sequence
         Hashable.
-    engine : {"local", "dask", "ray"}, default="local"
+    engine : {"local", "dask", "ray", "spark"}, default="local"
     n_jobs : int, default=1
         Processes of the local engine, or workers of a cluster that is started here.
     address : str, optional

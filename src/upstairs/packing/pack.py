@@ -26,6 +26,7 @@ from upstairs.packing.sorting import LEAST_MEMORY, Encoded, sorted_rows
 from upstairs.packing.source import Source, kind_in_words
 from upstairs.packing.survey import Survey, check_tasks, id_type, survey
 from upstairs.packing.writing import StoreWriter, new_store
+from upstairs.remote import place
 from upstairs.store import TaskStore, open_store, parse_memory
 from upstairs.table import ROWS, Columns, read_target
 from upstairs.target import check_labels, check_numbers
@@ -62,7 +63,8 @@ def pack(
     Parameters
     ----------
     source : path, pattern, or list of paths
-        Parquet, CSV or Arrow files: one, a folder of them (also partitioned, ``store=12/part-0.parquet``), or a pattern.
+        Parquet, CSV or Arrow files: one, a folder of them (also partitioned, ``store=12/part-0.parquet``), or a pattern; also
+        in an object store (``s3://bucket/rows/*.parquet``).
     path : str or path
         The store's folder, which appears whole or not at all; an older store of that name is replaced.
     task : str
@@ -103,7 +105,7 @@ def pack(
     >>> store = upstairs.pack("2024/*.parquet", "sales.tasks", task="store", target="sales")  # doctest: +SKIP
     """
     _check_duckdb()
-    path, n_bytes = Path(path), parse_memory(memory)
+    path, n_bytes = _on_disk(path), parse_memory(memory)
     if n_bytes < LEAST_MEMORY:
         raise UpstairsError(f"memory is {memory}, but packing takes at least {LEAST_MEMORY // 1000**2}MB.")
     old = open_store(path) if append else None
@@ -217,6 +219,13 @@ def _columns_of(like: Any) -> Columns:
     if not isinstance(columns, Columns):
         raise UpstairsError(f"like must be a fitted meta-model or a task store, but is a {type(like).__name__}.")
     return columns
+
+
+def _on_disk(path: str | os.PathLike) -> Path:
+    where = place(path)
+    if not isinstance(where, Path):
+        raise UpstairsError(f"{path} can't be a store: stores are mapped into memory, from a folder of this machine. Name one.")
+    return where
 
 
 def _check_room(path: Path, known: Survey) -> None:

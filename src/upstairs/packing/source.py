@@ -24,8 +24,9 @@ from upstairs.dialects import find_dialect, read_header
 from upstairs.errors import UpstairsError
 from upstairs.files import broken_file, is_row_label, likely_names, similar_files
 from upstairs.frames import PLURALS, kind_of
+from upstairs.remote import Place, Remote, local_copy, place, readable
 
-__all__ = ["Block", "Source", "kind_in_words"]
+__all__ = ["Block", "Piece", "Source", "kind_in_words", "read_piece"]
 
 SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
 BATCH = 2**16
@@ -40,10 +41,28 @@ class Block(NamedTuple):
     first_row: int
 
 
+class Piece(NamedTuple):
+    """Some rows of one file, which whoever is given it reads without looking at any other.
+
+    Attributes
+    ----------
+    path : str
+    first, stop : int
+        Row groups of a Parquet file; of any other file 0, and −1 for all of it.
+    constants : tuple of (column, value)
+        What the path says of its rows.
+    """
+
+    path: str
+    first: int
+    stop: int
+    constants: tuple[tuple[str, Any], ...]
+
+
 class _Part(NamedTuple):
     """A file, its schema, and what its path says of its rows."""
 
-    path: Path
+    path: Place
     schema: pa.Schema
     constants: dict[str, Any]
 
@@ -54,7 +73,8 @@ class Source:
     Parameters
     ----------
     where : path, pattern, or sequence of paths
-        A file, a folder (all its files, also those in folders below it), or a pattern such as ``"2024-*.parquet"``.
+        A file, a folder (all its files, also those in folders below it), or a pattern such as ``"2024-*.parquet"``; on this
+        machine or in an object store (``s3://bucket/2024-*.parquet``).
     drop_missing : sequence of str
         Leave out rows without a value in one of these columns.
     text : sequence of str
@@ -74,18 +94,18 @@ class Source:
         self._parts = [_Part(path, _read_schema(path, self.text), values) for path, values in _partitions(paths, root)]
         first = self._parts[0]
         self.names = tuple([*first.schema.names, *(name for name in first.constants if name not in first.schema.names)])
-        self._starts: list[tuple[int, Path]] = []
+        self._starts: list[tuple[int, Place]] = []
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise UpstairsError(f"{first.path} has more than one column {twice[0]!r}. Rename all but one of them.")
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[Place]:
         return [part.path for part in self._parts]
 
     def check(self, names: Sequence[str], kind: Callable[[pa.DataType, str], str]) -> None:
         """An UpstairsError unless every file has these columns, and they hold what they hold in the first one."""
         for name in names:
-            told: dict[str, Path] = {}
+            told: dict[str, Place] = {}
             for part in self._parts:
                 try:
                     held = self._type_in(part, name)
@@ -124,31 +144,22 @@ class Source:
         if n_waiting:
             yield Block(pa.concat_tables(waiting, promote_options="permissive").combine_chunks(), total)
 
-    def pieces(self, rows: int) -> list[tuple[str, int, int]]:
-        """The source cut into pieces of about so many rows: row groups (from, to) of a Parquet file, or another file whole."""
+    def pieces(self, rows: int) -> list[Piece]:
+        """The source cut into pieces of about so many rows: some row groups of a Parquet file, or another file whole."""
         pieces = []
-        for path in self.paths:
+        for path, schema, constants in self._parts:
+            whole = Piece(str(path), 0, -1, tuple(pair for pair in constants.items() if pair[0] not in schema.names))
             if path.suffix.lower() != ".parquet":
-                pieces.append((str(path), 0, -1))
+                pieces.append(whole)
                 continue
-            meta = _sentence(path, functools.partial(pa.parquet.read_metadata, path))
+            meta = _sentence(path, functools.partial(pa.parquet.read_metadata, readable(path)))
             first, n = 0, 0
             for group in range(meta.num_row_groups):
                 n += meta.row_group(group).num_rows
                 if n >= rows or group == meta.num_row_groups - 1:
-                    pieces.append((str(path), first, group + 1))
+                    pieces.append(whole._replace(first=first, stop=group + 1))
                     first, n = group + 1, 0
         return pieces
-
-    def piece(self, path: str, first: int, stop: int, rows: int) -> Iterator[pa.Table]:
-        """All columns of a piece in tables of at most so many rows."""
-        part = next(part for part in self._parts if str(part.path) == path)
-        groups = None if stop < 0 else range(first, stop)
-        for table in _read(part.path, list(part.schema.names), self.text, rows, groups):
-            for name, value in part.constants.items():
-                if name not in part.schema.names:
-                    table = table.append_column(name, pa.array([value] * table.num_rows))
-            yield table
 
     @contextlib.contextmanager
     def placing(self, first_row: int = 0) -> Iterator[None]:
@@ -191,12 +202,22 @@ class Source:
         raise UpstairsError(f"it has no column {name!r}{known}. {hint}")
 
 
+def read_piece(piece: Piece, rows: int, text: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """All columns of a piece, in tables of at most so many rows."""
+    path = place(piece.path)
+    groups = None if piece.stop < 0 else range(piece.first, piece.stop)
+    for table in _read(path, list(_read_schema(path, text).names), text, rows, groups):
+        for name, value in piece.constants:
+            table = table.append_column(name, pa.array([value] * table.num_rows))
+        yield table
+
+
 def kind_in_words(held: pa.DataType, name: str) -> str:
     """What a column of features holds, in words."""
     return PLURALS[kind_of(pa.array([], held), name)]
 
 
-def _find(where: Any) -> tuple[list[Path], Path | None]:
+def _find(where: Any) -> tuple[list[Place], Place | None]:
     """The files, sorted, and the folder that partitions are named below."""
     if isinstance(where, list | tuple):
         if not where:
@@ -205,18 +226,20 @@ def _find(where: Any) -> tuple[list[Path], Path | None]:
         return [path for paths, _ in found for path in paths], None
     if not isinstance(where, str | os.PathLike):
         raise UpstairsError(f"source is a {type(where).__name__}, but must be the path of a file or folder, or a pattern.")
-    path = Path(where)
+    path = place(where)
     if path.is_dir():
+        files: list[Place] = sorted(path.rglob("*"))
         paths = [
             file
-            for file in sorted(path.rglob("*"))
+            for file in files
             if file.suffix.lower() in SUFFIXES and not any(part[0] in "._" for part in file.relative_to(path).parts)
         ]
         if not paths:
             raise UpstairsError(f"{path} holds no files that end in {', '.join(SUFFIXES)}.")
         return paths, path
     if not path.exists() and glob.has_magic(str(where)):
-        paths = [Path(name) for name in sorted(glob.glob(str(where), recursive=True))]
+        here = [] if isinstance(path, Remote) else sorted(glob.glob(str(where), recursive=True))
+        paths = [*path.matching()] if isinstance(path, Remote) else [Path(name) for name in here]
         if not paths:
             raise UpstairsError(f"No file is named like {str(where)!r}.")
         return [file for one in paths for file in _find(one)[0]], None
@@ -228,7 +251,7 @@ def _find(where: Any) -> tuple[list[Path], Path | None]:
     return [path], None
 
 
-def _partitions(paths: list[Path], root: Path | None) -> list[tuple[Path, dict[str, Any]]]:
+def _partitions(paths: list[Place], root: Place | None) -> list[tuple[Place, dict[str, Any]]]:
     """Each file with the values that names of folders, such as ``store=12``, give to its rows."""
     told = []
     for path in paths:
@@ -250,14 +273,15 @@ def _no_default(text: str) -> str | None:
     return None if text == "__HIVE_DEFAULT_PARTITION__" else text
 
 
-def _read_schema(path: Path, text: Sequence[str]) -> pa.Schema:
+def _read_schema(path: Place, text: Sequence[str]) -> pa.Schema:
     def look() -> pa.Schema:
         if path.suffix.lower() == ".parquet":
-            return pa.parquet.read_schema(path)
+            return pa.parquet.read_schema(readable(path))
         if path.suffix.lower() == ".csv":
-            _check_named_once(path)
-            return _csv(path, text).schema
-        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            with local_copy(path) as copy:
+                _check_named_once(copy, path)
+                return _csv(copy, path, text).schema
+        with readable(path, mapped=True) as file, pa.ipc.open_file(file) as reader:
             return reader.schema
 
     schema = _sentence(path, look)
@@ -265,7 +289,7 @@ def _read_schema(path: Path, text: Sequence[str]) -> pa.Schema:
 
 
 def _read(
-    path: Path, names: list[str], text: Sequence[str], rows: int = BATCH, groups: Sequence[int] | None = None
+    path: Place, names: list[str], text: Sequence[str], rows: int = BATCH, groups: Sequence[int] | None = None
 ) -> Iterator[pa.Table]:
     """Rows of one file, or of some row groups of it, in small tables."""
     batches = _sentence(path, lambda: iter(_batches(path, names, text, rows, groups)))
@@ -274,49 +298,54 @@ def _read(
 
 
 def _batches(
-    path: Path, names: list[str], text: Sequence[str], rows: int, groups: Sequence[int] | None
+    path: Place, names: list[str], text: Sequence[str], rows: int, groups: Sequence[int] | None
 ) -> Iterator[pa.RecordBatch | pa.Table]:
     if path.suffix.lower() == ".parquet":
-        with pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=PAGE_BUFFER) as file:
+        # a request for each page of each column would take an object store for ever: it is asked for whole row groups
+        far = isinstance(path, Remote)
+        with pa.parquet.ParquetFile(readable(path), pre_buffer=far, buffer_size=0 if far else PAGE_BUFFER) as file:
             yield from file.iter_batches(rows, row_groups=groups, columns=names)
     elif path.suffix.lower() == ".csv":
-        yield from (pa.Table.from_batches([batch]).select(names) for batch in _csv(path, text, rows))
+        with local_copy(path) as copy:
+            yield from (pa.Table.from_batches([batch]).select(names) for batch in _csv(copy, path, text, rows))
     else:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with readable(path, mapped=True) as file, pa.ipc.open_file(file) as reader:
             for i in range(reader.num_record_batches):
                 table = pa.Table.from_batches([reader.get_batch(i)]).select(names)
                 yield from (table.slice(start, rows) for start in range(0, table.num_rows, rows))
 
 
-def _csv(path: Path, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBatchReader:
-    """The rows of a CSV file. All of them are seen before a column's type is chosen, which takes DuckDB."""
+def _csv(file: Path, path: Place, text: Sequence[str] = (), rows: int = BATCH) -> pa.RecordBatchReader:
+    """The rows of a CSV file, ``path`` in messages. All are seen before a column's type is chosen, which takes DuckDB."""
     import duckdb  # an extra
 
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
     connection.execute("SET enable_progress_bar = false")
-    encoding, delimiter, decimal = find_dialect(path)
+    encoding, delimiter, decimal = find_dialect(file, path=path)
     options: dict[str, Any] = {"header": True, "sample_size": -1, "na_values": MISSING}
     options |= {"sep": delimiter, "decimal": decimal, "encoding": encoding}
     if text:
-        there = connection.read_csv(str(path), **options).columns
+        there = connection.read_csv(str(file), **options).columns
         options["dtype"] = {name: "VARCHAR" for name in text if name in there}
-    return connection.read_csv(str(path), **options).to_arrow_reader(rows)
+    return connection.read_csv(str(file), **options).to_arrow_reader(rows)
 
 
-def _check_named_once(path: Path) -> None:
+def _check_named_once(file: Path, path: Place) -> None:
     """DuckDB would give the second of two columns of a name another one."""
-    names = [name for name in read_header(path) if name]
+    names = [name for name in read_header(file, path) if name]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UpstairsError(f"{path} has more than one column {twice[0]!r}. Rename all but one of them.")
 
 
-def _sentence(path: Path, act: Callable[[], Any]) -> Any:
+def _sentence(path: Place, act: Callable[[], Any]) -> Any:
     """What act returns; or the one sentence about the file that can't be read."""
     try:
         return act()
     except pa.ArrowInvalid as error:
         raise UpstairsError(broken_file(path, error)) from None
     except OSError as error:
+        if isinstance(path, Remote):
+            raise path.failure(error) from None
         if error.errno is None:  # Arrow's own, about the content
             raise UpstairsError(broken_file(path, error)) from None
         raise UpstairsError(f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None

@@ -55,7 +55,8 @@ class ArrayFile:
         return {"bytes": HEADER + self.n_bytes, "sha256": self._digest.hexdigest()}
 
     def abandon(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is left to write finds no room either
+            self._file.close()
 
 
 class StoreWriter:
