@@ -93,7 +93,7 @@ def test_missing_targets_are_dropped_only_if_asked(tmp_path):
     assert "--drop-missing-target" in err
     code, out, _ = run(*arguments, "--drop-missing-target")
     assert code == 0
-    assert "286 rows, 2 without a target left out" in out
+    assert "286 rows, 2 incomplete ones left out" in out
 
 
 def test_predict_keeps_the_rows_and_adds_answers(tmp_path):
