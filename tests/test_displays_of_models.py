@@ -1,5 +1,7 @@
 """Displays of models: what they compute is what the model answers, for tables of any kind, numbers and classes."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,6 +156,7 @@ def test_a_map_has_tasks_where_their_predictions_put_them(learner, classify):
     meta = fitted("pandas", classify, learner)
     display = displays.TaskMapDisplay.from_estimator(meta, n_labels=3).plot()
     assert display.names == meta.known_.ids.tolist()
+    np.testing.assert_allclose(display.positions, meta.task_map()[["x", "y"]])
     points = display.ax_.collections[0]
     np.testing.assert_array_equal(points.get_offsets(), display.positions)
     np.testing.assert_allclose(points.get_array(), display.values)
@@ -168,6 +171,13 @@ def test_a_map_is_coloured_by_what_is_asked_for():
     meta, X = fitted(), pd.DataFrame(columns())
     display = displays.TaskMapDisplay.from_estimator(meta, "price")
     np.testing.assert_allclose(display.values, X["price"].groupby(TASK).mean(), atol=1e-6)
+    assert display.value_name == "mean price"
+    kinds, days = (displays.TaskMapDisplay.from_estimator(meta, name) for name in ("kind", "day"))
+    shown = X["kind"].groupby(TASK).agg(lambda kind: kind.value_counts().sort_index().idxmax())
+    assert (kinds.values.tolist(), kinds.value_name) == (shown.tolist(), "kind")
+    mean = pd.to_datetime(X["day"]).astype("datetime64[us]").groupby(TASK).mean().to_numpy().astype("M8[D]")
+    assert (days.values == mean).all()
+    assert re.match(r"20\d\d-", days.plot().figure_.axes[1].get_yticklabels()[0].get_text())
     regions = np.array(["north", "south"])[np.arange(N_TASKS) % 2]
     ax = displays.TaskMapDisplay.from_estimator(meta, regions, value_name="region").plot().ax_
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["north", "south"]
@@ -203,7 +213,7 @@ MISTAKES = {
     ),
     "a class of numbers": (lambda m, X: displays.EffectDisplay.from_estimator(m, X, label="yes"), "'yes' names a class, but"),
     "one value": (lambda m, X: displays.EffectDisplay.from_estimator(m, X[:1], "price"), "two values at least"),
-    "a map by text": (lambda m, X: displays.TaskMapDisplay.from_estimator(m, "kind"), "'kind' is no column of numbers"),
+    "a map by no column": (lambda m, X: displays.TaskMapDisplay.from_estimator(m, "kin"), "values='kin' .* mean 'kind'"),
     "a map by too few": (
         lambda m, X: displays.TaskMapDisplay.from_estimator(m, [1, 2]),
         r"shape \(2,\), but the model knows 12",

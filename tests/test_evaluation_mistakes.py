@@ -37,6 +37,7 @@ MISTAKES = {
     "missing target": ({"y": [np.nan] * 36}, "y is missing (NaN) in 36 of 36 rows"),
     "negative seed": ({"random_state": -1}, "random_state must be a whole number from 0 on"),
     "no process": ({"n_jobs": 0}, "n_jobs=0 has no meaning"),
+    "processes in words": ({"n_jobs": "two"}, "n_jobs='two' has no meaning: give a number of processes"),
     "short groups": ({"groups": GROUPS[:5]}, "groups has 5 values, but X has 36 rows"),
 }
 

@@ -17,6 +17,14 @@ SORT = """
 """
 
 
+WIDTHS = "[...document.querySelectorAll('svg[role=img]')].map((one) => one.getBoundingClientRect().width).filter((one) => one)"
+TEXTS = """
+[...document.querySelectorAll("svg text")].map((one) => one.getBoundingClientRect()).filter((one) => one.width > one.height)
+  .map((one) => one.height)
+"""
+"""Heights of the words in pictures that are shown, in pixels; a line is some 1.2 times as high as its font is large."""
+
+
 @pytest.fixture(scope="module")
 def axe():
     return (Path(pytest.importorskip("axe_core_python").__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -40,9 +48,7 @@ def browser(address):
 def test_it_is_whole_and_asks_for_nothing(browser, address):
     shown = browser.run("[...document.querySelectorAll('main > section')].map((one) => one.id)")
     assert set(shown) == {*QUESTIONS, "warnings"}
-    assert browser.run(
-        "[...document.querySelectorAll('svg[role=img]')].every((one) => one.getBoundingClientRect().width > 300)"
-    )
+    assert min(browser.run(WIDTHS)) > 300
     assert browser.run("document.querySelectorAll('script').length") == 1
     assert [url for url in browser.requests if not url.startswith("data:")] == [address]
     assert browser.faults == []
@@ -67,6 +73,8 @@ def test_a_heading_sorts_its_table(browser):
 def test_it_fits_a_telephone(browser):
     browser.call("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=1, mobile=True)
     assert browser.run("document.documentElement.scrollWidth") <= 360
+    assert len(browser.run(WIDTHS)) == browser.run("document.querySelectorAll('figure').length")
+    assert min(browser.run(TEXTS)) > 11
     browser.call("Emulation.clearDeviceMetricsOverride")
 
 

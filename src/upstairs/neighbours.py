@@ -19,9 +19,11 @@ from upstairs.prediction import ClassPrediction, Explanation
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
 
-__all__ = ["Neighbours", "name_parts", "nearest", "principal_positions"]
+__all__ = ["Neighbours", "TaskMap", "map_tasks", "name_parts", "nearest"]
 
 N_PROBES, N_EXPLAINED = 64, 16
+BLOCK = 256
+"""Tasks that are asked about all probe rows at once."""
 NOTHING = 1e-9
 
 
@@ -41,6 +43,23 @@ class Neighbours(NamedTuple):
     distance: np.ndarray
     alike: list[int]
     different: list[int]
+
+
+class TaskMap(NamedTuple):
+    """Known tasks in two dimensions.
+
+    Attributes
+    ----------
+    which : int64 [m]
+        Among the known tasks.
+    positions : float64 [m, 2]
+    shares : (float, float)
+        Share of all differences between deviations that lies along each direction.
+    """
+
+    which: np.ndarray
+    positions: np.ndarray
+    shares: tuple[float, float]
 
 
 def nearest(meta: Any, support: Tasks, k: int) -> Neighbours:
@@ -67,18 +86,20 @@ def name_parts(columns: Columns) -> list[str | None]:
     return ["level", "scale", "local", *(feature.name for feature in columns.features), None]
 
 
-def principal_positions(meta: Any) -> np.ndarray:
-    """Positions [T, 2] of the known tasks along the first two principal components of their deviations."""
+def map_tasks(meta: Any, most: int | None = None, seed: int = 0) -> TaskMap:
+    """Known tasks along the first two principal components of their deviations: all, or so many of them drawn at random."""
     if meta.known_.n_tasks == 0:
         raise UpstairsError("This model holds no known tasks, so there is nothing to map: save it with known_tasks=True.")
-    deviation, spread = _deviations(meta, meta.known_, meta.state_.fold, _probes(meta))
+    which = np.sort(np.random.default_rng(seed).permutation(meta.known_.n_tasks)[:most])
+    deviation, spread = _deviations(meta, meta.known_.take(which), meta.state_.fold[which], _probes(meta))
     points = (deviation / spread.mean()).reshape(len(deviation), -1) / np.sqrt(deviation[0].size)
     U, size, _ = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
-    positions = np.zeros((len(points), 2))
+    positions, shares = np.zeros((len(points), 2)), np.zeros(2)
     kept = min(2, len(size))
     positions[:, :kept] = U[:, :kept] * size[:kept]
+    shares[:kept] = size[:kept] ** 2 / max((size**2).sum(), NOTHING)
     sign = np.sign(positions[np.abs(positions).argmax(axis=0), [0, 1]])  # a component has no sign of its own
-    return positions * np.where(sign == 0, 1, sign)
+    return TaskMap(which, positions * np.where(sign == 0, 1, sign), (float(shares[0]), float(shares[1])))
 
 
 def _probes(meta: Any) -> np.ndarray:
@@ -101,13 +122,18 @@ def _deviations(meta: Any, tasks: Tasks, fold: np.ndarray, probes: np.ndarray) -
 
 
 def _latents(meta: Any, tasks: Tasks, fold: np.ndarray, probes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    task = np.repeat(np.arange(tasks.n_tasks), len(probes))
-    prediction, _ = predict(adapt(meta, tasks, fold), np.tile(probes, (tasks.n_tasks, 1)), task)
-    shape = (tasks.n_tasks, len(probes), -1)
-    if isinstance(prediction, ClassPrediction):
-        latent = prediction.log_proba - prediction.log_proba.mean(axis=1, keepdims=True)
-        return latent.reshape(shape), np.ones((1, 1, 1))
-    return prediction.center.reshape(shape), prediction.spread.reshape(shape)
+    adaptation, latents, spreads = adapt(meta, tasks, fold), [], []
+    for start in range(0, tasks.n_tasks, BLOCK):
+        asked = np.arange(start, min(start + BLOCK, tasks.n_tasks))
+        prediction, _ = predict(adaptation, np.tile(probes, (len(asked), 1)), np.repeat(asked, len(probes)))
+        shape = (len(asked), len(probes), -1)
+        if isinstance(prediction, ClassPrediction):
+            latents.append((prediction.log_proba - prediction.log_proba.mean(axis=1, keepdims=True)).reshape(shape))
+            spreads.append(np.ones((len(asked), 1, 1)))
+        else:
+            latents.append(prediction.center.reshape(shape))
+            spreads.append(prediction.spread.reshape(shape))
+    return np.concatenate(latents), np.concatenate(spreads)
 
 
 def _own_parts(explained: Explanation | dict[Any, Explanation]) -> np.ndarray:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from upstairs.errors import UpstairsError
 from upstairs.frames import make_table
-from upstairs.neighbours import name_parts, nearest, principal_positions
+from upstairs.neighbours import map_tasks, name_parts, nearest
 from upstairs.suggestions import suggest
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
@@ -58,9 +58,13 @@ class Questions(abc.ABC):
         Returns
         -------
         table : [T, 3], columns ``task``, ``x`` and ``y``, in the kind of table that fit was given
+
+        See Also
+        --------
+        upstairs.displays.TaskMapDisplay : Draws it, coloured by any column.
         """
         check_is_fitted(self)
-        x, y = principal_positions(self).T
+        x, y = map_tasks(self).positions.T
         return make_table({"task": self.known_.ids, "x": x, "y": y}, self._table_kind)
 
     def suggest_rows(self, X_candidates, model: Any = None, n: int = 1) -> np.ndarray:

@@ -15,7 +15,14 @@ FONT, FONTS = "DejaVu Sans", "'DejaVu Sans', Verdana, sans-serif"
 """The one that widths are counted with, and what a page may take: Verdana is as wide."""
 
 
-def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = None, description: str | None = None) -> str:
+def to_svg(
+    display: Display,
+    *,
+    ink: str = "currentColor",
+    title: str | None = None,
+    description: str | None = None,
+    width: float | None = None,
+) -> str:
     """Draw a display as an ``<svg>`` element for a page of HTML.
 
     It has no background, and text, ticks and grid have the colour of the text around it, so that it suits light and dark pages
@@ -30,6 +37,8 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
         Instead of the display's own, in the picture; "" is none.
     description : str, optional
         What screen readers say; by default the display's own title.
+    width : float, optional
+        In inches; by default the display's own. Text keeps its size, so that a narrow picture can be read on a telephone.
 
     Returns
     -------
@@ -43,7 +52,8 @@ def to_svg(display: Display, *, ink: str = "currentColor", title: str | None = N
     literally = {"text.parse_math": False}  # a user's $ is a dollar
     with matplotlib.rc_context(settings | literally), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the page's fonts have more of them than the one that counts widths
-        figure = Figure(figsize=display.size, layout="constrained")
+        size = display.size if width is None else (width, min(display.size[1], width))
+        figure = Figure(figsize=size, layout="constrained")
         display.plot(display.make_axes(figure), ink=INK, title=title)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = _inline(file.getvalue(), description or display.title)

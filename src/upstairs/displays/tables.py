@@ -11,7 +11,18 @@ from upstairs.errors import UpstairsError
 from upstairs.frames import level_name, open_table, plain, take_rows, wall_clock
 from upstairs.table import Columns
 
-__all__ = ["Grid", "ask", "class_code", "find_feature", "make_grid", "over_grid", "read_columns", "read_feature"]
+__all__ = [
+    "MISSING",
+    "Grid",
+    "ask",
+    "check_name",
+    "class_code",
+    "find_feature",
+    "make_grid",
+    "over_grid",
+    "read_columns",
+    "read_feature",
+]
 
 MISSING = "missing"
 MOST_POINTS, MOST_LEVELS = 60, 12
@@ -51,16 +62,21 @@ def find_feature(columns: Columns, feature: Any = None) -> str:
         return next((column.name for column in columns.columns if column.kind in ("number", "date")), columns.names[0])
     if isinstance(feature, int | np.integer) and 0 <= feature < len(columns.names):
         feature = columns.names[feature]
-    if feature not in columns.names:
-        near = difflib.get_close_matches(str(feature), columns.names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(columns.names)}."
-        raise UpstairsError(f"feature={feature!r} is no column that the model was fitted on. {hint}")
+    check_name(columns, "feature", feature)
     (column,) = (column for column in columns.columns if column.name == feature)
     if column.kind in ("time", "duration"):
         raise UpstairsError(
             f"Column {feature!r} holds a {column.kind}, and features are drawn along numbers, dates or text only."
         )
     return feature
+
+
+def check_name(columns: Columns, argument: str, name: Any) -> None:
+    """An UpstairsError, with the likely name, unless it is a column of the fit."""
+    if name not in columns.names:
+        near = difflib.get_close_matches(str(name), columns.names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(columns.names)}."
+        raise UpstairsError(f"{argument}={name!r} is no column that the model was fitted on. {hint}")
 
 
 def read_feature(columns: Columns, X: Any, feature: str) -> tuple[str, np.ndarray]:

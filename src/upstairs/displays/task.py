@@ -17,6 +17,8 @@ MOST_POINTS, FEWEST_POINTS, NEIGHBOURS = 60, 10, 6
 ADAPTED, BAND, OPACITY = COLOURS[0], COLOURS[5], 0.3
 OFFSET, WIDTH = 0.18, 0.12
 """Of what stands beside a category, in distances of categories."""
+LEAST_WIDTH = 5.0
+"""Inches of a figure whose legend fits into one line."""
 
 
 class TaskPredictionDisplay(Display):
@@ -162,8 +164,9 @@ class TaskPredictionDisplay(Display):
 
     def _legend(self, ax, ink):
         handles, names = ax.get_legend_handles_labels()
+        n_columns = len(names) if ax.figure.get_figwidth() >= LEAST_WIDTH else 2
         ax.legend(
-            handles, names, loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=len(names), frameon=False, labelcolor=ink,
+            handles, names, loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=n_columns, frameon=False, labelcolor=ink,
             fontsize=9, handletextpad=0.4, columnspacing=1.2, borderaxespad=0,
         )  # fmt: skip
 

@@ -3,17 +3,22 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import adapt, predict
+from upstairs.decoding import decode
 from upstairs.displays.style import COLOURS, FAINT, SMALL, Display, ramp
+from upstairs.displays.tables import MISSING, check_name
 from upstairs.errors import UpstairsError
+from upstairs.neighbours import map_tasks
 from upstairs.target import log_scale
-from upstairs.tasks import Tasks, offsets_of
+from upstairs.tasks import Tasks
 
 __all__ = ["TaskMapDisplay"]
 
-MOST_TASKS, MOST_PROBES, BLOCK = 2000, 64, 64
+MOST_TASKS = 2000
+HOUR = 3.6e9
+"""In microseconds."""
 
 
 class TaskMapDisplay(Display):
@@ -46,19 +51,19 @@ class TaskMapDisplay(Display):
 
     @classmethod
     def from_estimator(cls, meta, values=None, *, value_name=None, n_labels=6, random_state=0):
-        """The known tasks of a fitted meta-model, by how their predictions deviate from the shared ones.
+        """The known tasks of a fitted meta-model, as `task_map` lays them out.
 
-        For each task the model that is adapted to its rows (by the fold that never saw it) predicts the same 64 rows, drawn at
-        random from all tasks, and the zero-shot prediction of that fold is taken off: on the learner's own scale for numbers,
-        as probabilities for classes. Positions are the first two principal components of these T vectors.
+        For each task the model that is adapted to its rows (by the fold that never saw it) predicts the same 64 rows, and the
+        zero-shot prediction of that fold is taken off. Positions are the first two principal components (`neighbours`).
 
         Parameters
         ----------
         meta : fitted meta-model
             At most 2,000 of its tasks, drawn at random, are shown.
         values : array-like [T] or str, optional
-            Numbers or text to colour by, in the order of ``meta.known_.ids``; or the name of a column of X that holds numbers,
-            by its mean. By default the mean target of each task, or the share of the last class.
+            Numbers or text to colour by, in the order of ``meta.known_.ids``; or the name of a column of X: numbers, dates and
+            times by their mean, text by its most frequent value. By default the mean target of each task, or the share of the
+            last class.
         value_name : str, optional
         n_labels : int, default=6
         random_state : int, default=0
@@ -68,24 +73,15 @@ class TaskMapDisplay(Display):
         UpstairsError
             Where fewer than three tasks are known, or ``values`` don't fit them.
         """
-        from sklearn.decomposition import PCA
-
         check_is_fitted(meta)
         if meta.known_.n_tasks < 3:
             raise UpstairsError(f"A map takes at least three known tasks, but this model knows {meta.known_.n_tasks}.")
         values, value_name = _values_of(meta, values, value_name)
-        rng = np.random.default_rng(random_state)
-        chosen = np.sort(rng.permutation(meta.known_.n_tasks)[:MOST_TASKS])
-        probes = meta.known_.X[np.sort(rng.permutation(len(meta.known_.X))[:MOST_PROBES])]
-        deviations = _deviations(meta, chosen, probes)
-        if not deviations.std(axis=0).any():
+        which, positions, shares = map_tasks(meta, MOST_TASKS, random_state)
+        if not positions.any():
             raise UpstairsError(f"This {type(meta).__name__} predicts all tasks alike, so there is no map of them.")
-        pca = PCA(min(2, *deviations.shape), svd_solver="full").fit(deviations)
-        positions = np.zeros((len(chosen), 2))
-        positions[:, : pca.n_components_] = pca.transform(deviations)
-        shares = tuple(np.resize(np.append(pca.explained_variance_ratio_, 0.0), 2).tolist())
-        names = meta.known_.ids[chosen].tolist()
-        return cls(positions, names, values[chosen], value_name=value_name, shares=shares, n_labels=n_labels)
+        names = meta.known_.ids[which].tolist()
+        return cls(positions, names, values[which], value_name=value_name, shares=shares, n_labels=n_labels)
 
     @property
     def title(self):
@@ -99,7 +95,7 @@ class TaskMapDisplay(Display):
             line(0, color=ink, alpha=FAINT, linewidth=0.8, zorder=0)  # the average task is where they cross
         if self.values is None:
             ax.scatter(x, y, s=30, color=COLOURS[0], alpha=0.8, linewidth=0)
-        elif self.values.dtype.kind in "biuf":
+        elif self.values.dtype.kind in "biufM":
             _draw_numbers(ax, x, y, self.values, self.value_name, ink)
         else:
             _draw_text(ax, x, y, self.values, self.value_name, ink)
@@ -113,15 +109,16 @@ class TaskMapDisplay(Display):
 
 
 def _draw_numbers(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, name: str | None, ink: str) -> None:
-    numbers = values.astype(float)
+    dates = values.dtype.kind == "M"
+    numbers = values.astype("M8[D]").astype(float) if dates else values.astype(float)
     there = numbers[numbers == numbers]
-    norm = "log" if len(there) and there.min() > 0 and log_scale(there) is not None else "linear"
+    norm = "log" if not dates and len(there) and there.min() > 0 and log_scale(there) is not None else "linear"
     from matplotlib.colors import ListedColormap
     from matplotlib.ticker import FuncFormatter
 
     points = ax.scatter(x, y, s=30, c=numbers, cmap=ListedColormap(ramp(256)), norm=norm, linewidth=0)
     bar = ax.figure.colorbar(points, ax=ax, shrink=0.6, aspect=25, pad=0.02)
-    bar.formatter = FuncFormatter(lambda value, _: f"{value:,g}")
+    bar.formatter = FuncFormatter(lambda value, _: str(np.datetime64(int(value), "D")) if dates else f"{value:,g}")
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=ink, labelsize=SMALL)
     bar.set_label(name or "", color=ink, size=SMALL)
@@ -141,24 +138,6 @@ def _draw_text(ax: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, name: 
     ax.get_legend().get_title().set(color=ink, size=SMALL)
 
 
-def _deviations(meta: Any, chosen: np.ndarray, probes: np.ndarray) -> np.ndarray:
-    """Adapted less zero-shot predictions [T, P C] of the probes by each known task's model, all blind to it."""
-    known, fold = meta.known_.take(chosen), np.asarray(meta.state_.fold[chosen], int)
-    folds, at = np.unique(fold, return_inverse=True)
-    nothing = Tasks(known.X[:0], known.y[:0], offsets_of(np.zeros(len(folds), int)), folds, known.levels)
-    return _answers(meta, known, fold, probes) - _answers(meta, nothing, folds, probes)[at]
-
-
-def _answers(meta: Any, support: Tasks, fold: np.ndarray, probes: np.ndarray) -> np.ndarray:
-    adaptation, blocks = adapt(meta, support, fold), []
-    for start in range(0, support.n_tasks, BLOCK):
-        tasks = np.arange(start, min(start + BLOCK, support.n_tasks))
-        prediction, _ = predict(adaptation, np.tile(probes, (len(tasks), 1)), np.repeat(tasks, len(probes)))
-        answer = np.exp(prediction.log_proba) if hasattr(prediction, "log_proba") else prediction.center
-        blocks.append(answer.reshape(len(tasks), -1))
-    return np.concatenate(blocks)
-
-
 def _values_of(meta: Any, values: Any, name: str | None) -> tuple[np.ndarray, str | None]:
     """What to colour known tasks by [T], and its name."""
     known = meta.known_
@@ -169,21 +148,31 @@ def _values_of(meta: Any, values: Any, name: str | None) -> tuple[np.ndarray, st
         what = f"mean {target}" if classes is None else f"share of {target} = {classes[-1]}"
         return _mean_by_task(known, y.astype(float)), name or what
     if isinstance(values, str):
-        features = [feature.name for feature in meta.columns_.features]
-        kinds = {column.name: column for column in meta.columns_.columns}
-        if values not in kinds or kinds[values].kind != "number":
-            raise UpstairsError(
-                f"values={values!r} is no column of numbers of the model; give an array of one value for each task."
-            )
-        column = kinds[values]
-        z = known.X[:, features.index(values)].astype(float)
-        return _mean_by_task(known, column.means[0] + column.sds[0] * z), name or f"mean {values}"
+        shown = _column_by_task(meta, values)
+        return shown, name or (values if shown.dtype.kind in "OU" else f"mean {values}")
     values = np.asarray(values)
     if values.shape != (known.n_tasks,):
         raise UpstairsError(
             f"values has the shape {values.shape}, but the model knows {known.n_tasks} tasks; give one for each."
         )
     return values, name
+
+
+def _column_by_task(meta: Any, name: str) -> np.ndarray:
+    """The mean [T] of a column of numbers or dates, of times and durations in hours; the most frequent value of text."""
+    check_name(meta.columns_, "values", name)
+    known = meta.known_
+    column = decode(meta.columns_, known.X).column(name).combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        levels, code = np.unique([value or MISSING for value in column.to_pylist()], return_inverse=True)
+        count = np.bincount(known.task_of_row * len(levels) + code, minlength=known.n_tasks * len(levels))
+        return levels[count.reshape(known.n_tasks, len(levels)).argmax(axis=1)]
+    if not pa.types.is_temporal(column.type):
+        return _mean_by_task(known, column.to_numpy(zero_copy_only=False))
+    dates = pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)
+    moments = column.cast(pa.timestamp("us")) if dates else column
+    hours = _mean_by_task(known, moments.cast(pa.int64()).to_numpy(zero_copy_only=False) / HOUR)
+    return (hours / 24).astype("M8[D]") if dates else hours
 
 
 def _mean_by_task(known: Tasks, values: np.ndarray) -> np.ndarray:

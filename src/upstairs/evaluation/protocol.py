@@ -119,8 +119,10 @@ def evaluate(
     True
     """
     seed = _seed(random_state)
-    if n_jobs == 0:
-        raise UpstairsError("n_jobs=0 has no meaning: give a number of processes, or -1 for as many as there are cores.")
+    if n_jobs == 0 or not isinstance(n_jobs, int | np.integer | None):
+        raise UpstairsError(
+            f"n_jobs={n_jobs!r} has no meaning: give a number of processes, or -1 for as many as there are cores."
+        )
     prefit = isinstance(cv, str) and cv == "prefit"
     contenders = find_contenders(meta, baselines, prefit, seed)
     metric = find_metric(scoring, contenders.classes)

@@ -9,7 +9,9 @@ from upstairs import displays
 
 __all__ = ["describe", "draw"]
 
-LONGEST_NAME = 28
+LONGEST_NAME, LONGEST_ON_A_TELEPHONE = 28, 14
+TELEPHONE = 3.75
+"""Inches of a picture whose text is as large on a telephone as that of other pictures is on a desk."""
 
 
 def describe(display: Any, caption: str, description: str, note: str = "") -> dict[str, Any]:
@@ -43,18 +45,18 @@ def describe(display: Any, caption: str, description: str, note: str = "") -> di
     }
 
 
-def draw(figure: dict[str, Any]) -> str:
-    """The figure as SVG; nothing but its dict is needed."""
+def draw(figure: dict[str, Any], narrow: bool = False) -> str:
+    """The figure as SVG, wide or for a telephone; nothing but its dict is needed."""
     numbers = dict(figure["numbers"])
     for name in figure["dates"]:
         numbers[name] = np.array(numbers[name], "M8[us]")
     for name in ("learners", "names"):
         if numbers.get(name):
-            numbers[name] = [_short(one) for one in numbers[name]]
+            numbers[name] = [_short(str(one), LONGEST_ON_A_TELEPHONE if narrow else LONGEST_NAME) for one in numbers[name]]
     display = getattr(displays, figure["display"])(**numbers)
-    return displays.to_svg(display, title="", description=f"{figure['caption']}. {figure['description']}")
+    description = f"{figure['caption']}. {figure['description']}"
+    return displays.to_svg(display, title="", description=description, width=TELEPHONE if narrow else None)
 
 
-def _short(name: Any) -> str:
-    text = str(name)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

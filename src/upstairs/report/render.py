@@ -51,5 +51,5 @@ def render(findings: dict[str, Any]) -> str:
         style=safe((PAGE / "report.css").read_text(encoding="utf-8")),
         script=safe(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        draw=lambda figure: safe(draw(figure)),
+        draw=lambda figure, narrow=False: safe(draw(figure, narrow)),
     )
