@@ -43,6 +43,8 @@ for rival in rivals.values():
 result = evaluate({"forest": meta, **rivals}, X[new], sales[new], city[new], cv="prefit", order="date")
 display = LearningCurveDisplay.from_evaluation(result).plot()
 display.ax_.set_yscale("log")
+display.ax_.set_yticks([30, 100, 300], ["30", "100", "300"])
+display.ax_.set_yticks([], minor=True)
 pd.DataFrame(result.errors(), index=result.shots).round(0)
 
 # %%
