@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-exhaustive lint format bench-battery clean
+.PHONY: help demo test test-exhaustive lint format docs bench-battery clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +32,21 @@ format: $(VENV)/.lint ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.docs ## the site in build/docs, with its examples run; warnings are errors, and every link leads somewhere (minutes)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/docs
+	$(BIN)/python docs/check_links.py build/docs
+
 bench-battery: $(VENV)/.benchmark ## all public panels beside their peers (hours; ARGS=--quick: minutes)
 	$(BIN)/python benchmarks/battery.py $(ARGS)
 
 clean: ## remove .venv, builds and caches
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist docs/gallery docs/generated .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# $(VENV)/.demo, .test, .lint, .benchmark: the extra of that name is installed; again only where a version may have changed
+# $(VENV)/.demo, .test, .lint, .docs, .benchmark: the extra of that name is installed; again only where a version may have changed
 $(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
 	@touch $@

@@ -381,7 +381,7 @@ except upstairs.UpstairsError as error:
 
 
 def test_the_article_mended_reaches_least_squares():
-    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "gradient_descent_mended.py"))
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "plot_gradient_descent_mended.py"))
     best = np.linalg.lstsq(example["X"], example["y"])[0]
     assert example["error"](example["as_printed"](100)) > 1e6
     np.testing.assert_allclose(example["mended"](30_000), best, atol=1e-3)
