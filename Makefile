@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-exhaustive lint format bench-battery clean
+.PHONY: help demo test test-exhaustive lint format bench bench-battery clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/.lint ## formatting, style, types, floors of the house, spelling
 format: $(VENV)/.lint ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.benchmark ## every benchmark's quick form, and the tables of benchmarks/README.md (20 minutes)
+	$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 bench-battery: $(VENV)/.benchmark ## all public panels beside their peers (hours; ARGS=--quick: minutes)
 	$(BIN)/python benchmarks/battery.py $(ARGS)

@@ -140,7 +140,7 @@ def _named(ratios: pd.DataFrame) -> str:
 
 
 def _coverages(ours: pd.DataFrame) -> list[str]:
-    numbers = ours[ours.kind == "regression"]
+    numbers = ours[ours.kind == "regression"].dropna(subset="coverage")
     if numbers.empty:
         return []
     panels = numbers.groupby(CELL)[["coverage", "coverage_rows", "width"]].mean().reset_index()
