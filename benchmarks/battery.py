@@ -22,7 +22,7 @@ import pandas as pd
 import report
 from learners import add_learner_arguments, can_learn, label_of, make_learner, warm_up
 from panels import PANELS, QUICK_PANELS, Panel, episodes, load, split, within_train
-from tables import add_quick
+from tables import add_quick, show
 
 RAW = Path(__file__).parent / "results" / "raw"
 SHOTS = [0, 1, 2, 5, 10, 20]
@@ -41,13 +41,16 @@ class Draw(NamedTuple):
 
 def main() -> None:
     args = _arguments()
-    label = args.label or label_of(args)
+    label = args.label or label_of(args) + (" quick" if args.quick else "")  # the raw rows of a whole run stay as they are
     path = RAW / ("within-train" if args.within_train else "unseen") / f"{label}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
         _run(args, path)
-    text = report.text(label, pd.read_csv(path), args.against, path.parent, args.panels, args.shots, args.seeds)
+    results = pd.read_csv(path)
+    text = report.text(label, results, args.against, path.parent, args.panels, args.shots, args.seeds)
     print(text)
+    if args.quick and args.against is None:
+        show(f"{label} on {results.panel.nunique()} panels, by shots", report.ratios(results))
     if args.panels == PANELS and args.against is None:
         (RAW.parent / f"battery-{label}.txt").write_text(text + "\n")
 
