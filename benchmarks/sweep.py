@@ -47,15 +47,17 @@ def main(name: str, what: str, parser: argparse.ArgumentParser, levels: list, na
                 learn = [learner for learner in args.learners if can_learn(learner, case.panel.kind)]
                 for learner in learn:
                     rows += _score(learner, case, seed, level, args.shots)
-    results = pd.DataFrame(rows).set_index([*CELL, "learner"])["error"].unstack("learner", sort=False)[args.learners]
-    over_best = _mean(_over_best_other(results), args)
-    over_own = _mean(_over_own(results, args.levels[0]), args)
-    others = "the best other one" if len(args.learners) > 2 else "the other"
-    show(f"Error over that of {others}, by {what} and shots", over_best.rename_axis([what, None]))
-    show(f"Error over its own at {what} {args.levels[0]}", over_own.rename_axis([what, None]))
-    say(_losses(results, args.learners[0], what))
-    args.learner = "all"
-    write(args, name, over_best)
+    results = pd.DataFrame(rows).set_index([*CELL, "learner"])["error"].unstack("learner").reindex(columns=args.learners)
+    own = _mean(_over_own(results, args.levels[0]), args.levels[1:], args.learners, what)
+    if len(args.learners) > 1:
+        best = _mean(_over_best_other(results), args.levels, args.learners, what)
+        show(f"Error over that of the best other one, by {what} and shots", best)
+        if (args.panels, args.levels, args.learners) == (names, levels, LEARNERS):
+            write(argparse.Namespace(learner="all", quick=args.quick), name, best)
+    if len(args.levels) > 1:
+        show(f"Error over its own at {what} {args.levels[0]}", own)
+    if len(args.learners) > 1:
+        say(_losses(results, args.learners[0], what))
 
 
 def _score(learner: str, case: Case, seed: int, level: object, shots: list[int]) -> list[dict]:
@@ -80,21 +82,23 @@ def _over_own(results: pd.DataFrame, first: object) -> pd.DataFrame:
     return results / results.xs(first, level="level").reindex(results.index.droplevel("level")).to_numpy()
 
 
-def _mean(ratios: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
+def _mean(ratios: pd.DataFrame, levels: list, learners: list[str], what: str) -> pd.DataFrame:
     """Geometric mean over panels and seeds: a row for each level and learner, a column for each number of shots."""
     means = np.exp(np.log(ratios).groupby(["level", "shots"]).mean()).stack().unstack("shots")
-    return means.reindex(pd.MultiIndex.from_product([args.levels, args.learners]))
+    rows = pd.MultiIndex.from_product([levels, learners], names=[what, "learner"])
+    return means.reindex(rows).rename(columns="{} shots".format)
 
 
 def _losses(results: pd.DataFrame, ours: str, what: str) -> str:
     """How often the first learner is best, and where it loses most."""
     others = results.drop(columns=ours)
     ratio = (results[ours] / others.min(axis=1)).dropna().sort_values(ascending=False)
-    lines = [f"\n{ours} is the best of them in {(ratio < 1).sum()} of {len(ratio)} cells. Where it loses most:"]
-    for cell, value in ratio[ratio > 1].head(5).items():
-        panel, _, level, shots = cell
-        lines.append(f"  {panel}, {what} {level}, {shots} shots: {value:.3f} × {others.loc[cell].idxmin()}")
-    return "\n".join(lines if len(lines) > 1 else ["\n" + f"{ours} is the best of them in all {len(ratio)} cells."])
+    told = f"\n{ours} is the best of them in {(ratio < 1).sum()} of {len(ratio)} cells"
+    worst = [
+        f"- {panel}, {what} {level}, {shots} shots: {value:.3f} × {others.loc[panel, seed, level, shots].idxmin()}"
+        for (panel, seed, level, shots), value in ratio[ratio > 1].head(5).items()
+    ]
+    return "\n".join([f"{told}; where it loses most:\n", *worst] if worst else [f"{told}."])
 
 
 def _arguments(parser: argparse.ArgumentParser, what: str, levels: list, names: list, quick: list) -> argparse.Namespace:
