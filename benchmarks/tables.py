@@ -46,8 +46,8 @@ def add_quick(parser: argparse.ArgumentParser, **values) -> None:
 
 
 def markdown(table: pd.DataFrame, decimals: int = 3) -> str:
-    """A table as Markdown; an index that only numbers the rows is left out."""
-    if not isinstance(table.index, pd.RangeIndex):
+    """A table as Markdown; an index without a name that only numbers the rows is left out."""
+    if table.index.name or not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index(names=[name or "" for name in table.index.names])
     heads = [" ".join(map(str, head)) if isinstance(head, tuple) else str(head) for head in table.columns]
     rows = [heads, ["---"] * len(heads), *([_cell(value, decimals) for value in row] for row in table.itertuples(index=False))]

@@ -108,4 +108,6 @@ def test_tables_stand_between_their_markers():
 
 def test_markdown():
     table = pd.DataFrame({"n": [1, 2], "share": [0.5, np.nan]}, index=pd.Index(["a", "b"], name="who"))
+    assert tables.markdown(table.reset_index(), 2) == tables.markdown(table, 2)
+    assert tables.markdown(pd.DataFrame({"n": [1]}, index=pd.RangeIndex(5, 6, name="rows"))).endswith("| 5 | 1 |")
     assert tables.markdown(table, 2) == "| who | n | share |\n| --- | --- | --- |\n| a | 1 | 0.50 |\n| b | 2 |  |"
