@@ -46,6 +46,8 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
         _run(args, path)
+    if not path.exists():
+        raise SystemExit(f"There are no results of {label} on {', '.join(args.panels)} (some peers learn only numbers).")
     results = pd.read_csv(path)
     text = report.text(label, results, args.against, path.parent, args.panels, args.shots, args.seeds)
     print(text)
