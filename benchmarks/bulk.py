@@ -67,7 +67,7 @@ def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_quick(parser, tasks=[10_000], learners=["svm", "pooled"], jobs=[1])
+    add_quick(parser, tasks=[5000], learners=["hierarchical-ridge", "pooled"], jobs=[1])
     parser.add_argument("--folder", type=Path, help="default: one that is gone afterwards")
     parser.add_argument("--tasks", nargs="+", type=lambda text: int(float(text)), default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--learners", nargs="+", default=["forest", "svm", "pooled"])
