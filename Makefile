@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-exhaustive lint format docs bench-battery clean
+.PHONY: help demo test test-exhaustive lint format docs bench bench-battery clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ format: $(VENV)/.lint ## format the code and mend what can be mended
 docs: $(VENV)/.docs ## the site in build/docs, with its examples run; warnings are errors, and every link leads somewhere (minutes)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/docs
 	$(BIN)/python docs/check_links.py build/docs
+
+bench: $(VENV)/.benchmark ## every benchmark's quick form, and the tables of benchmarks/README.md (20 minutes)
+	$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 bench-battery: $(VENV)/.benchmark ## all public panels beside their peers (hours; ARGS=--quick: minutes)
 	$(BIN)/python benchmarks/battery.py $(ARGS)

@@ -12,6 +12,7 @@ of all panels is kept as results/battery-<label>.txt.
 
 import argparse
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 import report
-from learners import add_learner_arguments, label_of, make_learner, warm_up
+from learners import add_learner_arguments, can_learn, label_of, make_learner, warm_up
 from panels import PANELS, QUICK_PANELS, Panel, episodes, load, split, within_train
+from tables import add_quick, show
 
 RAW = Path(__file__).parent / "results" / "raw"
 SHOTS = [0, 1, 2, 5, 10, 20]
@@ -39,13 +41,18 @@ class Draw(NamedTuple):
 
 def main() -> None:
     args = _arguments()
-    label = args.label or label_of(args)
+    label = args.label or label_of(args) + (" quick" if args.quick else "")  # the raw rows of a whole run stay as they are
     path = RAW / ("within-train" if args.within_train else "unseen") / f"{label}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
         _run(args, path)
-    text = report.text(label, pd.read_csv(path), args.against, path.parent, args.panels, args.shots, args.seeds)
+    if not path.exists():
+        raise SystemExit(f"There are no results of {label} on {', '.join(args.panels)} (some peers learn only numbers).")
+    results = pd.read_csv(path)
+    text = report.text(label, results, args.against, path.parent, args.panels, args.shots, args.seeds)
     print(text)
+    if args.quick and args.against is None:
+        show(f"{label} on {results.panel.nunique()} panels, by shots", report.ratios(results))
     if args.panels == PANELS and args.against is None:
         (RAW.parent / f"battery-{label}.txt").write_text(text + "\n")
 
@@ -60,7 +67,7 @@ def _run(args: argparse.Namespace, path: Path) -> None:
     for seed in args.seeds:
         for name in args.panels:
             missing = [k for k in args.shots if (name, seed, k) not in done]
-            if not missing:
+            if not missing or not can_learn(args.learner, load(name).kind):
                 continue
             panel = within_train(load(name), seed) if args.within_train else load(name)
             if panel.kind not in warm:
@@ -73,9 +80,20 @@ def _run(args: argparse.Namespace, path: Path) -> None:
             print(report.progress(rows), flush=True)
 
 
-def score(make, panel: Panel, shots: list[int], seed: int, one_by_one: bool = False) -> list[dict]:
-    """Fit on the meta-train tasks and score on the unseen ones: a row of figures for each number of shots."""
-    train, _ = split(panel, seed)
+def score(
+    make: Callable,
+    panel: Panel,
+    shots: list[int],
+    seed: int,
+    one_by_one: bool = False,
+    train: np.ndarray | None = None,
+    episodes: Callable = episodes,
+) -> list[dict]:
+    """Fit on the meta-train tasks and score on the unseen ones: a row of figures for each number of shots.
+
+    ``train`` [n] is a mask of other rows to fit, ``episodes`` another way to draw the rows of unseen tasks.
+    """
+    train = split(panel, seed)[0] if train is None else train
     meta = make()
     start = time.process_time()
     meta.fit(panel.X[train].reset_index(drop=True), panel.y[train], groups=panel.task[train])
@@ -84,7 +102,7 @@ def score(make, panel: Panel, shots: list[int], seed: int, one_by_one: bool = Fa
     figures = _regression_figures if panel.kind == "regression" else _class_figures
     rows = []
     for k in shots:
-        draw = _draw(panel, k, seed)
+        draw = _draw(episodes(panel, k, seed))
         start = time.process_time()
         answers = predict(meta, panel, draw)
         ms = 1e3 * (time.process_time() - start)
@@ -97,8 +115,8 @@ def score(make, panel: Panel, shots: list[int], seed: int, one_by_one: bool = Fa
     return rows
 
 
-def _draw(panel: Panel, shots: int, seed: int) -> Draw:
-    tasks, supports, queries = zip(*episodes(panel, shots, seed), strict=True)
+def _draw(drawn: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Draw:
+    tasks, supports, queries = zip(*drawn, strict=True)
     return Draw(
         np.concatenate(supports),
         np.repeat(tasks, [len(rows) for rows in supports]),
@@ -137,7 +155,7 @@ def _answers(meta, model, X: pd.DataFrame, kind: str, **groups) -> dict[str, np.
 
 
 def _regression_figures(y: np.ndarray, task: np.ndarray, answers: dict, y_train: np.ndarray) -> dict[str, float]:
-    inside = (answers["low"] <= y) & (y <= answers["high"])
+    inside = np.where(np.isnan(answers["low"]), np.nan, (answers["low"] <= y) & (y <= answers["high"]))
     return {
         "nmse": ((y - answers["mean"]) ** 2).sum() / ((y - y_train.mean()) ** 2).sum(),
         "logloss": np.nan,
@@ -158,10 +176,10 @@ def _class_figures(y: np.ndarray, task: np.ndarray, answers: dict, y_train: np.n
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_learner_arguments(parser)
-    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK_PANELS)}; shots {QUICK_SHOTS}")
-    parser.add_argument("--panels", nargs="+", choices=PANELS, metavar="PANEL", help=", ".join(PANELS))
+    add_quick(parser, panels=QUICK_PANELS, shots=QUICK_SHOTS)
+    parser.add_argument("--panels", nargs="+", choices=PANELS, default=PANELS, metavar="PANEL", help=", ".join(PANELS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--shots", nargs="+", type=int, help=f"default: {SHOTS}")
+    parser.add_argument("--shots", nargs="+", type=int, default=SHOTS, help="default: %(default)s")
     parser.add_argument("--resume", action="store_true", help="keep what is already in results/ and add what is missing")
     parser.add_argument("--show", action="store_true", help="only print the report of what is in results/")
     parser.add_argument("--label", help="name of the run in results/ and in tables (default: the learner and its parameters)")
@@ -169,8 +187,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--one-by-one", action="store_true", help="adapt to each task by a call of its own")
     parser.add_argument("--within-train", action="store_true", help="never touch the unseen tasks: split meta-train again")
     args = parser.parse_args()
-    args.panels = args.panels or (QUICK_PANELS if args.quick else PANELS)
-    args.shots = args.shots or (QUICK_SHOTS if args.quick else SHOTS)
     if args.within_train and not args.against:
         args.against = []
     return args

@@ -8,14 +8,17 @@ those of `predict_files`, from the stores to synced Parquet files; rows a second
 
 import argparse
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import upstairs
 from packing import measure
+from tables import add_quick, show
 from upstairs.learners import learner_class
 
 PREDICT = """
@@ -47,7 +50,7 @@ def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -
             for name, target in (("support", "y"), ("query", None)):
                 write(folder / "rows.parquet", n, len(name), target is not None)
                 upstairs.pack(folder / "rows.parquet", folder / f"{name}-{n}.tasks", task="task", target=target, like=train)
-    print("| learner | tasks | processes | s | query rows/s | GB | resident GB |\n|---|---|---|---|---|---|---|")
+    rows = []
     for name in learners:
         upstairs.save(learner_class(name, False)(random_state=0).fit(train), folder / "m.upstairs", known_tasks=False)
         for n in sizes:
@@ -56,16 +59,21 @@ def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -
                 shutil.rmtree(out, ignore_errors=True)
                 stores = (folder / f"query-{n}.tasks", folder / f"support-{n}.tasks")
                 seconds, anonymous, resident = measure(PREDICT, folder / "m.upstairs", *stores, out, n_jobs)
-                print(f"| {name} | {n:,} | {n_jobs} | {seconds:.1f} | {10 * n / seconds:,.0f} | {anonymous:.2f} | "
-                      f"{resident:.2f} |", flush=True)  # fmt: skip
+                row = {"learner": name, "tasks": n, "processes": n_jobs, "s": seconds, "query rows/s": int(10 * n / seconds)}
+                rows.append(row | {"GB": anonymous, "resident GB": resident})
+                print(rows[-1], flush=True)
+    show("Adapting and predicting, from stores to files", pd.DataFrame(rows), 2)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
+    add_quick(parser, tasks=[5000], learners=["hierarchical-ridge", "pooled"], jobs=[1])
+    parser.add_argument("--folder", type=Path, help="default: one that is gone afterwards")
     parser.add_argument("--tasks", nargs="+", type=lambda text: int(float(text)), default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--learners", nargs="+", default=["forest", "svm", "pooled"])
     parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2])
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    main(given.folder, given.learners, given.tasks, given.jobs)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        main(folder, given.learners, given.tasks, given.jobs)

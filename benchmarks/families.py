@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from learners import make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import Data, make_families
 from upstairs.episodes import BUCKETS
 
@@ -33,7 +33,6 @@ SETTINGS = {
     "maml": {"inner_steps": 5, "inner_rate": 0.05, "learning_rate": 1e-3, "n_steps": 3000},
     "bayes": {"learning_rate": 3e-3, "n_steps": 3000},
 }
-QUICK = {"n_steps": 200}
 
 
 def main() -> None:
@@ -42,7 +41,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters instead of SETTINGS")
     parser.add_argument("--tasks", type=int, default=N_TASKS, help="to learn from; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="200 steps, nothing written")
+    add_quick(parser, steps=200)
+    parser.add_argument("--steps", type=int, help="instead of those of SETTINGS")
     parser.add_argument("--within-train", action="store_true", help="look at no new task")
     parser.set_defaults(learner="gradient")
     args = parser.parse_args()
@@ -54,13 +54,13 @@ def main() -> None:
         table["maml over it"] = table.loc["maml", "all"] / table["all"]
     print(inspect.getsource(make_families))
     show(f"Squared error after {SHOTS} rows, ± 1.96 standard errors over new tasks", table)
-    if not (args.quick or args.within_train or args.set) and args.rules == list(SETTINGS) and args.tasks == N_TASKS:
+    if not (args.steps or args.within_train or args.set) and args.rules == list(SETTINGS) and args.tasks == N_TASKS:
         write(args, "families", table)
 
 
 def _score(args: argparse.Namespace, rule: str, new: Data) -> dict:
     X, y, groups, _ = make_families(args.tasks, N_ROWS, noise_sd=NOISE, random_state=args.seed)
-    parameters = {"inner": rule} | COMMON | SETTINGS[rule] | (QUICK if args.quick else {})
+    parameters = {"inner": rule} | COMMON | SETTINGS[rule] | ({"n_steps": args.steps} if args.steps else {})
     asked = argparse.Namespace(learner="gradient", set=[*(f"{k}={v}" for k, v in parameters.items()), *args.set])
     start = time.process_time()
     meta = make_learner(asked, "regression", args.seed).fit(X, y, groups=groups)

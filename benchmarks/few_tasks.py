@@ -24,7 +24,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from learners import make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import Data, make_sloped_sinusoids
 from upstairs.learners import LEARNERS
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--learners", nargs="*", choices=list(LEARNERS), default=ASKED)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the learners")
+    add_quick(parser, seeds=[0], learners=["forest", "hierarchical-ridge", "pooled-shift"])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
     parser.add_argument("--within-train", action="store_true", help="look at no new task")
     parser.set_defaults(learner="all")

@@ -12,22 +12,24 @@ import numpy as np
 import pandas as pd
 
 from learners import add_learner_arguments, label_of, make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import GROUPED_FOREST_SETTINGS, make_grouped_forest
 
 SHOTS = [0, 1, 3, 5, 10]
 N_KNOWN, N_ROWS = 100, 30
+SETTINGS = list(range(1, len(GROUPED_FOREST_SETTINGS) + 1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_learner_arguments(parser)
+    add_quick(parser, seeds=[0, 1], settings=[1, 3])
+    parser.add_argument("--settings", nargs="+", type=int, choices=SETTINGS, default=SETTINGS, help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     args = parser.parse_args()
-    settings = range(1, len(GROUPED_FOREST_SETTINGS) + 1)
-    results = pd.DataFrame([_score(args, setting, seed) for setting in settings for seed in args.seeds])
+    results = pd.DataFrame([_score(args, setting, seed) for setting in args.settings for seed in args.seeds])
     table = results.groupby("setting").mean().drop(columns="seed")
-    truth = pd.DataFrame(GROUPED_FOREST_SETTINGS, index=settings, columns=["m", "σ_b²"])
+    truth = pd.DataFrame(GROUPED_FOREST_SETTINGS, index=SETTINGS, columns=["m", "σ_b²"]).loc[args.settings]
     table.insert(len(SHOTS), "σ_b² true", truth["σ_b²"])
     table.insert(0, "m", truth["m"])
     show(f"{label_of(args)}: new-cluster MSE by number of support rows; estimated variances (σ² is 1)", table)

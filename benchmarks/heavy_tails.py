@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from learners import add_learner_arguments, label_of, make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import Data, make_heavy_tails
 from upstairs.learners import learner_class
 
@@ -27,6 +27,7 @@ N_TRAIN, N_NEW, N_ROWS, N_QUERY = 60, 90, 40, 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_learner_arguments(parser)
+    add_quick(parser, seeds=[0, 1], sigmas=[0.5, 1.5])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS)
     parser.add_argument("--level-sd", type=float, default=1.5, help="of the tasks' levels, in logs; default: %(default)s")

@@ -1,4 +1,4 @@
-"""The learner that a benchmark's command line asks for."""
+"""The learner that a benchmark's command line asks for: one of ours, or a peer."""
 
 import argparse
 import ast
@@ -6,14 +6,19 @@ import ast
 import numpy as np
 import pandas as pd
 
+from peers import PEERS, Peer, missing_package
 from upstairs.learners import LEARNERS, learner_class
 
-__all__ = ["add_learner_arguments", "label_of", "make_learner", "warm_up"]
+__all__ = ["CONTENDERS", "add_learner_arguments", "can_learn", "label_of", "make_learner", "make_named", "warm_up"]
+
+CONTENDERS = [*LEARNERS, *PEERS]
 
 
 def add_learner_arguments(parser: argparse.ArgumentParser, default: str = "forest") -> None:
     """``--learner NAME --set NAME=VALUE ...``"""
-    parser.add_argument("--learner", default=default, choices=list(LEARNERS), help="default: %(default)s")
+    parser.add_argument(
+        "--learner", default=default, choices=CONTENDERS, metavar="NAME", help=f"{', '.join(CONTENDERS)}; default: %(default)s"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the learner")
 
 
@@ -24,8 +29,23 @@ def label_of(args: argparse.Namespace) -> str:
 
 def make_learner(args: argparse.Namespace, kind: str, random_state: int = 0):
     """The learner asked for, unfitted; ``kind`` is regression or classification."""
-    parameters = dict(_parameter(text) for text in args.set)
-    return learner_class(args.learner, kind == "classification")(random_state=random_state, **parameters)
+    return make_named(args.learner, kind, random_state, **dict(_parameter(text) for text in args.set))
+
+
+def make_named(name: str, kind: str, random_state: int = 0, **parameters):
+    """A learner of ours with these parameters, or a peer, which has none."""
+    if name not in PEERS:
+        return learner_class(name, kind == "classification")(random_state=random_state, **parameters)
+    if parameters:
+        raise SystemExit(f"The peer {name} has its parameters in peers.py, and takes none from --set.")
+    if package := missing_package(name):
+        raise SystemExit(f"The peer {name} needs the package {package}, which isn't installed: pip install {package}")
+    return Peer(name, kind, random_state)
+
+
+def can_learn(name: str, kind: str) -> bool:
+    """Does it learn numbers, or classes? Some peers learn only numbers."""
+    return name not in PEERS or kind in PEERS[name].kinds
 
 
 def warm_up(args: argparse.Namespace, kind: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tables import show
+from tables import add_quick, show
 from upstairs.learners import learner_class
 
 VARIANCE, NOISE = np.array([1, 0.64, 0.49, 0.36, 0.25]), 0.1
@@ -26,6 +26,7 @@ SWEEPS, WARM = 4000, 1000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_quick(parser, irrelevant=[0, 10], seeds=[0])
     parser.add_argument("--irrelevant", nargs="*", type=int, default=[0, 5, 10, 15])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--learners", nargs="*", default=LEARNERS)

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from tables import show
+from tables import add_quick, say, show
 from upstairs import MetaSVC
 from upstairs.svm.machine import Machine, adapt_machines, make_loss, solve
 
@@ -31,6 +31,7 @@ C, STIFF = 1.0, 1e-9
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_quick(parser, rows=[10_000, 100_000], losses=["squared_hinge"], tasks=20_000)
     parser.add_argument("--rows", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--losses", nargs="*", default=["squared_hinge", "hinge"])
     parser.add_argument("--tasks", type=int, default=100_000, help="of part 2")
@@ -40,13 +41,13 @@ def main() -> None:
         show(f"1. {loss}: CPU seconds to a relative gap of {TOLERANCE:g}", table, 3)
         if len(table) > 1:
             growth = np.polyfit(np.log(table.index), np.log(table["upstairs"]), 1)[0]
-            print(f"   exponent of growth {growth:.2f}")
+            say(f"Exponent of growth {growth:.2f}")
     for loss in args.losses:
-        print(f"2. {loss}: {_adapt_us(loss, args.tasks):.1f} µs a task in the solver")
-    print(f"2. adapt_tasks, {args.tasks:,} tasks: {_adapt_tasks_us(args.tasks):.1f} µs a task")
+        say(f"2. {loss}: {_adapt_us(loss, args.tasks):.1f} µs a task in the solver")
+    say(f"2. adapt_tasks, {args.tasks:,} tasks: {_adapt_tasks_us(args.tasks):.1f} µs a task")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         growth, bound = pool.apply(_memory, (args.rows[-1],))
-    print(f"3. {args.rows[-1]:,} rows: outer learning adds {growth / 1e6:.0f} MB; the bound is {bound / 1e6:.0f} MB")
+    say(f"3. {args.rows[-1]:,} rows: outer learning adds {growth / 1e6:.0f} MB; the bound is {bound / 1e6:.0f} MB")
 
 
 def _data(n_rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 import torchopt
 
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import make_sinusoids
 from upstairs.gradient.checkpoint import Checkpoint
 from upstairs.gradient.encoder import make_network
@@ -41,6 +41,7 @@ Task = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_quick(parser, rounds=1, steps=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--steps", type=int, default=1000, help="of ours in a round; peers take a twentieth; default: %(default)s"

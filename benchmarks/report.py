@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["progress", "text"]
+__all__ = ["progress", "ratios", "text"]
 
 REFERENCE = Path(__file__).parent / "reference.csv"
 LOG_PANELS = ["txhousing", "birthdays", "flights"]
@@ -45,6 +45,18 @@ def text(label: str, ours: pd.DataFrame, against: list[str] | None, folder: Path
         lines += [*_table(cells, peers), "", *_ratios(cells, peers), ""]
     lines += _coverages(ours) + _costs(ours, reference)
     return "\n".join(lines)
+
+
+def ratios(ours: pd.DataFrame) -> pd.DataFrame:
+    """Geometric mean ratio of our error to that of the best peer of each cell, and to each peer's, by shots."""
+    ours, peers = _with_scores(ours), _with_scores(pd.read_csv(REFERENCE))
+    cells = _cells(ours, peers)
+    best = _ratio(cells, "best")
+    by_peer = {"the best peer of each cell": best, "the same without log panels": best[~best.panel.isin(LOG_PANELS)]}
+    by_peer |= {name: _ratio(cells, name) for name in pd.unique(peers.method) if cells[name].notna().all()}
+    means = {name: np.exp(np.log(one.set_index("shots").ratio).groupby("shots").mean()) for name, one in by_peer.items()}
+    table = pd.DataFrame(means).T.rename_axis("error over that of")
+    return table.assign(won=[f"{(one.ratio < 1).sum()} of {len(one)} cells" for one in by_peer.values()])
 
 
 def _score(row) -> float:
@@ -140,7 +152,7 @@ def _named(ratios: pd.DataFrame) -> str:
 
 
 def _coverages(ours: pd.DataFrame) -> list[str]:
-    numbers = ours[ours.kind == "regression"]
+    numbers = ours[ours.kind == "regression"].dropna(subset="coverage")
     if numbers.empty:
         return []
     panels = numbers.groupby(CELL)[["coverage", "coverage_rows", "width"]].mean().reset_index()

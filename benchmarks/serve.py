@@ -29,7 +29,7 @@ import pandas as pd
 
 import upstairs
 from learners import add_learner_arguments, label_of, make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import make_random_slopes
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -70,6 +70,7 @@ app = Starlette(routes=[Route("/v2/health/ready", lambda request: Response()), R
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_learner_arguments(parser)
+    add_quick(parser, seconds=3, workers=[1])
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement; default: %(default)s")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--postgres", action="store_true", help="also with PostgreSQL")

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from learners import make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.datasets import Data, make_sinusoids
 
 SHOTS = [5, 10, 20]
@@ -38,7 +38,6 @@ SETTINGS = {
     "anil": ONE_STEP,
     "reptile": {"inner_steps": 32, "inner_rate": 0.02, "learning_rate": 3e-3, "n_steps": 1500},
 }
-QUICK = {"n_steps": 200}
 PUBLISHED = {
     "published: MAML": ("some", [1.13, 0.85, 0.71]),
     "published: Meta-SGD": ("some", [0.90, 0.63, 0.50]),
@@ -53,7 +52,8 @@ def main() -> None:
     parser.add_argument("--waves", nargs="+", choices=list(WAVES), default=list(WAVES), help="one frequency, or some")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters instead of SETTINGS")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="200 steps, nothing written")
+    add_quick(parser, rules=["bayes", "maml"], waves=["one"], steps=200)
+    parser.add_argument("--steps", type=int, help="instead of those of SETTINGS")
     parser.add_argument("--within-train", action="store_true", help="look at no new task")
     parser.set_defaults(learner="gradient")
     args = parser.parse_args()
@@ -65,13 +65,13 @@ def main() -> None:
     table = pd.DataFrame(rows).set_index(["frequencies", "method"])
     print(inspect.getsource(make_sinusoids))
     show("Squared error by number of support rows, ± 1.96 standard errors over new tasks", table, 5)
-    if not (args.quick or args.within_train or args.set) and set(args.rules) == set(SETTINGS) and set(args.waves) == set(WAVES):
+    if not (args.steps or args.within_train or args.set) and set(args.rules) == set(SETTINGS) and set(args.waves) == set(WAVES):
         write(args, "sinusoids", table)
 
 
 def _score(args: argparse.Namespace, rule: str, waves: str, new: Data) -> dict:
     X, y, groups, _ = make_sinusoids(N_TASKS, N_ROWS, frequencies=WAVES[waves], random_state=args.seed)
-    parameters = {"inner": rule} | COMMON | SETTINGS[rule] | (QUICK if args.quick else {})
+    parameters = {"inner": rule} | COMMON | SETTINGS[rule] | ({"n_steps": args.steps} if args.steps else {})
     asked = argparse.Namespace(learner="gradient", set=[*(f"{k}={v}" for k, v in parameters.items()), *args.set])
     start = time.process_time(), time.perf_counter()
     meta = make_learner(asked, "regression", args.seed).fit(X, y, groups=groups)

@@ -20,7 +20,7 @@ import pandas as pd
 
 from learners import add_learner_arguments, label_of, make_learner, warm_up
 from panels import PANELS, QUICK_PANELS, load, split
-from tables import show, write
+from tables import add_quick, say, show, write
 from upstairs.datasets import make_random_slopes
 from upstairs.learners import learner_class
 
@@ -31,6 +31,7 @@ MOST_TIMES, MOST_SECONDS, SHORT = 6, 2.0, 0.3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_learner_arguments(parser)
+    add_quick(parser, panels=["exam", "milk", "headache"], tasks=20_000, rows=50_000)
     parser.add_argument("--panels", nargs="*", choices=PANELS, default=QUICK_PANELS, metavar="PANEL")
     parser.add_argument("--tasks", type=int, default=100_000, help="of part 3; default: %(default)s")
     parser.add_argument("--rows", type=int, default=200_000, help="of part 4, of 20 columns; default: %(default)s")
@@ -43,11 +44,11 @@ def main() -> None:
         show("1. Fit, CPU seconds", table, 2)
         write(args, "speed", table)
     framed, plain = (_one_task_ms(args, table) for table in (_framed, np.asarray))
-    print(f"\n2. One task of 10 + 10 rows: {framed:.2f} ms as a DataFrame, {plain:.2f} ms as an ndarray")
+    say(f"\n2. One task of 10 + 10 rows: {framed:.2f} ms as a DataFrame, {plain:.2f} ms as an ndarray")
     ours, pooled = _many_tasks_s(args)
-    print(f"3. {args.tasks:,} tasks: {ours:.2f} s, LightGBM {pooled:.2f} s, ratio {ours / pooled:.1f}")
+    say(f"3. {args.tasks:,} tasks: {ours:.2f} s, LightGBM {pooled:.2f} s, ratio {ours / pooled:.1f}")
     growth, size = _in_a_process_of_its_own(_fit_memory, args)
-    print(f"4. {args.rows:,} × 20 numbers of {size / 1e6:.0f} MB: a fit adds {growth / 1e6:.0f} MB, {growth / size:.1f} ×")
+    say(f"4. {args.rows:,} × 20 numbers of {size / 1e6:.0f} MB: a fit adds {growth / 1e6:.0f} MB, {growth / size:.1f} ×")
 
 
 def _fit_times(args: argparse.Namespace) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pandas as pd
 
 import panels
 from learners import add_learner_arguments, label_of, make_learner
-from tables import show, write
+from tables import add_quick, show, write
 
 SHOTS = (1, 2, 5, 10)
 PANELS = ("exam", "hsb82", "egsingle", "milk", "wages", "txhousing", "contraception", "headache")
@@ -29,6 +29,7 @@ MOST_CANDIDATES, MOST_TASKS = 40, 40
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_learner_arguments(parser)
+    add_quick(parser, panels="exam,milk", seeds=1)
     parser.add_argument("--panels", default=",".join(PANELS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--within-train", action="store_true")
