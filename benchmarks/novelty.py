@@ -22,7 +22,7 @@ from scipy import stats
 
 import panels
 from learners import add_learner_arguments, label_of, make_learner
-from tables import show, write
+from tables import add_quick, show, write
 from upstairs.baselines.hierarchical_ridge import HierarchicalRidgeRegressor
 from upstairs.datasets import make_families
 from upstairs.novelty import count_odd, surprises
@@ -46,13 +46,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_learner_arguments(parser)
     parser.add_argument("--panels", default=",".join(PANELS))
+    parser.add_argument("--reports", type=int, default=N_REPORTS, help="populations of each size")
+    add_quick(parser, panels="exam", reports=2)
     args = parser.parse_args()
     found = pd.DataFrame([*simulated(args), *real(args)])
     for what, heading in (("power", "p"), ("far", "chance")):
         show(f"{label_of(args)}: share of tasks with {heading} < {SMALL_P}", by_shots(found, what), 2)
     show("p of the test that p is uniform on tasks as usual", by_shots(found[found["tasks"] == "as usual"], "ks"), 2)
     show("what surprises is named rightly", by_shots(found.dropna(subset="right"), "right"), 2)
-    odd, families = reports(), nearest(args)
+    odd, families = reports(args.reports), nearest(args)
     show("tasks called odd in a report (hierarchical-ridge)", odd)
     show("same family among the three nearest", families)
     write(args, "novelty", found.set_index(["data", "tasks", "shots"]))
@@ -117,12 +119,12 @@ def row(data: str, tasks: str, shots: int, found, n_known: int) -> dict:
     }  # fmt: skip
 
 
-def reports() -> pd.DataFrame:
+def reports(n_reports: int) -> pd.DataFrame:
     """Ordinary tasks called odd, and reports with any of them; and odd ones that are found."""
     rows = []
     for n_tasks in (20, 50, 150):
         for n_planted in (0, 2):
-            counts = np.array([_report(n_tasks, n_planted, seed) for seed in range(N_REPORTS)])
+            counts = np.array([_report(n_tasks, n_planted, seed) for seed in range(n_reports)])
             rows.append({
                 "known tasks": n_tasks, "of them odd": n_planted, "ordinary called odd": counts[:, 0].mean(),
                 "reports with such": (counts[:, 0] > 0).mean(), "odd ones found": counts[:, 1].mean(),

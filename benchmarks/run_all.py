@@ -48,11 +48,13 @@ ASKED: dict[str, list[str]] = {
     "few_tasks.py": [],
     "sinusoids.py": ["jax"],
     "families.py": ["jax"],
+    "novelty.py": [],
     "suggest_rows.py": [],
     "speed.py": [],
     "machines.py": [],
     "packing.py": ["duckdb", "psutil"],
     "bulk.py": ["duckdb", "psutil"],
+    "scheduler.py": [],
     "serve.py": ["starlette", "msgspec", "wrk"],
     "meta_steps.py": ["jax", "torch", "higher", "torchopt"],
 }

@@ -16,6 +16,9 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+
+from tables import add_quick, show
 
 
 class Cluster(NamedTuple):
@@ -137,21 +140,22 @@ def main(given: argparse.Namespace) -> None:
         "each node lost once in 10 minutes": plain._replace(mtbf=600),
         "both": plain._replace(slow=0.05, mtbf=600),
     }
-    print("| shard rows | shards | cluster | ideal s | taken | again | assigned | again |\n|---|---|---|---|---|---|---|---|")
+    rows = []
     for shard_rows, (name, cluster) in itertools.product(given.shard_rows, clusters.items()):
         n_shards = -(-given.rows // shard_rows)
         ideal = given.rows / given.rate / (plain.nodes * plain.cores * (1 - cluster.slow * (1 - 1 / cluster.factor)))
-        line = [f"{shard_rows:,}", f"{n_shards:,}", name, f"{ideal:.0f}"]
-        for assigned in (False, True):
+        row = {"shard rows": shard_rows, "shards": n_shards, "cluster": name, "ideal s": round(ideal)}
+        for rule in ("taken", "assigned"):
             told = []
             for seed in range(given.rounds):
                 rng = np.random.default_rng(seed)
                 seconds = shard_rows / given.rate * rng.lognormal(-0.5 * given.spread**2, given.spread, n_shards)
-                makespan, starts = Play(seconds, cluster, given.at_once, assigned, rng).run()
+                makespan, starts = Play(seconds, cluster, given.at_once, rule == "assigned", rng).run()
                 told.append((makespan / ideal, starts - n_shards))
             longer, again = np.median(told, axis=0)
-            line += [f"{longer:.2f}", f"{again:.0f}"]
-        print(f"| {' | '.join(line)} |", flush=True)
+            row |= {rule: longer, f"{rule}, again": int(again)}
+        rows.append(row)
+    show("Time over the ideal, and shards that had to be run again", pd.DataFrame(rows).set_index("shard rows"), 2)
 
 
 if __name__ == "__main__":
@@ -165,4 +169,5 @@ if __name__ == "__main__":
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--spread", type=float, default=0.2, help="of a shard's time, standard deviation of its logarithm")
     parser.add_argument("--rounds", type=int, default=3)
+    add_quick(parser, nodes=20, rounds=1)
     main(parser.parse_args())

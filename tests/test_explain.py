@@ -369,3 +369,5 @@ def test_random_slopes_are_told_apart_by_their_parts():
     receipt = meta.adapt(X[:29], y[:29]).explain(X[29:30])
     own = receipt.slopes[0] * meta.state_.scale.sd
     np.testing.assert_allclose(own, truth.tasks[0, 1:] * X[29], atol=0.5)
+    with pytest.raises(UpstairsError, match="X has no rows, so there is nothing to explain"):
+        meta.explain(X[:0])

@@ -128,7 +128,7 @@ def mistakes():
             plain.assign(task=ids.astype("Int64").where(ids > 0)),
             r"part-6\.parquet has no value of 'task' in 4 of its 20 rows",
         ),
-        "mixed ids": (plain.assign(task="a"), r"tasks of this model are whole numbers, but .*part-6\.parquet names others"),
+        "mixed ids": (plain.assign(task="a"), r"tasks of this model are whole numbers, but .*part-6\.parquet names one 'a'"),
     }
 
 

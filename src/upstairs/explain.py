@@ -180,6 +180,8 @@ class Receipt(Explanation):
 def write_receipts(meta: Any, adaptation: Adaptation, X: Any) -> Receipt | dict[Any, Receipt]:
     """Receipts of the rows of a table for the first task of an adaptation; for more than two classes, one for each class."""
     Z, support = meta.columns_.encode(X), adaptation.support.between(0, 1)
+    if not len(Z):
+        raise UpstairsError("X has no rows, so there is nothing to explain; give at least one.")
     explained = explain(meta, adaptation, Z)
     if not isinstance(explained, dict):
         return _receipt(explained, Question(meta, support, X, Z, 1))

@@ -21,6 +21,7 @@ from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
 from upstairs.prediction import ClassPrediction, Prediction, log_density
 from upstairs.tasks import Tasks
+from upstairs.wording import rows_in_words
 
 __all__ = ["BASELINES", "Info", "learn"]
 
@@ -63,7 +64,7 @@ class Info(NamedTuple):
         leader = self.weight.argmax(axis=1)
         told = []
         for b in (b for b in range(len(BUCKETS)) if b == 0 or leader[b] != leader[b - 1]):
-            m, when = leader[b], "With no rows" if BUCKETS[b] == 0 else f"From {BUCKETS[b]} rows on"
+            m, when = leader[b], "With no rows" if BUCKETS[b] == 0 else f"From {rows_in_words(BUCKETS[b])} on"
             if np.isnan(self.error[b, m]):
                 continue
             second = np.delete(self.error[b], m).min(initial=np.inf)
