@@ -96,7 +96,7 @@ def _try(name: str) -> SelfTest:
 def _extras() -> list[str]:
     """Those for users."""
     declared = importlib.metadata.metadata("upstairs").get_all("Provides-Extra") or []
-    return [name for name in declared if name not in ("all", "benchmark", "lint", "test")]
+    return [name for name in declared if name not in ("all", "benchmark", "docs", "lint", "test")]
 
 
 def _needed(extra: str | None) -> list[str]:
