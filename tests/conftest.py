@@ -8,7 +8,9 @@ import pytest
 import upstairs
 from dummy_learner import DummyRegressor, rows
 
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes longer than what is compiled
+# compiling takes longer than what is compiled
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 

@@ -4,12 +4,12 @@ A rule is written for one task; here it is mapped over padded tasks in few shape
 for many ragged tasks brings it along (`rules.rule.Ragged`). The outer learner asks its episodes here, the inner one its tasks.
 """
 
-import functools
 from typing import Any
 
 import jax
 import numpy as np
 
+from upstairs.gradient.compiling import compiled
 from upstairs.gradient.padding import WIDTH, query_blocks, support_batches
 from upstairs.gradient.rules.rule import Latent, Problem, Ragged, Theta
 from upstairs.tasks import offsets_of
@@ -98,11 +98,11 @@ def _pad(values: np.ndarray, length: int) -> np.ndarray:
     return values[np.minimum(np.arange(length), len(values) - 1)]
 
 
-@functools.partial(jax.jit, static_argnames="problem")
+@compiled
 def _adapt(problem, weights, prior, D, y, n):
     return jax.vmap(lambda D, y, n: problem.rule.adapt(weights, prior, problem, D, y, n))(D, y, n)
 
 
-@functools.partial(jax.jit, static_argnames="problem")
+@compiled
 def _predict(problem, weights, prior, adapted, D):
     return jax.vmap(lambda adapted, D: problem.rule.predict(weights, prior, problem, adapted, D))(adapted, D)

@@ -6,13 +6,13 @@ equal part of what the columns of the support did. For numbers under the "bayes"
 classes and gradient steps bend, the rest is dealt out evenly, and ``exact`` is False.
 """
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from upstairs.gradient.compiling import compiled
 from upstairs.gradient.encoder import Inputs
 from upstairs.gradient.padding import WIDTH, padded_rows
 from upstairs.gradient.rules.rule import Problem, Theta
@@ -55,7 +55,7 @@ def _padded(rows: np.ndarray) -> np.ndarray:
     return padded_rows(rows, max(WIDTH, 4 ** math.ceil(math.log(max(len(rows), 1), 4) - 1e-9)))
 
 
-@functools.partial(jax.jit, static_argnames="problem")
+@compiled
 def _parts(problem, weights, prior, D_s, y_s, n, D_q):
     """μ and zero-shot μ [n, C], shares of inputs in the latter [n, q, C], J (u − zero-shot) [n, s, C], and level [n, C] and
     slopes [n, k, C] in what the support adds."""

@@ -8,7 +8,6 @@ looked at, and the best θ so far is what comes back: after the last step, when 
 isn't finite moves nothing.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ import optax
 from upstairs.episodes import Episodes, draw_episodes
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.checkpoint import Checkpoint
+from upstairs.gradient.compiling import compiled
 from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
 from upstairs.tasks import Tasks, offsets_of
@@ -171,14 +171,19 @@ def _score(problem: Problem, errors: np.ndarray) -> float:
 
 
 def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> Progress:
-    keys = jax.random.split(jax.random.PRNGKey(seed), len(starts))
-    begun = [problem.rule.init(key, problem, start) for key, start in zip(keys, starts, strict=True)]
-    theta = Theta(jax.tree.map(lambda *parts: jnp.stack(parts), *(w for w, _ in begun)), begun[0][1])
-    for_weights, for_prior = _optimizers(budget, problem.rule.slow)
-    optimizer = (jax.vmap(for_weights.init)(theta.weights), for_prior.init(theta.prior))
     # as numpy, so that the first chunk has the types of the second and of a resumed one: it is compiled once
-    theta, optimizer = jax.tree.map(np.asarray, (theta, optimizer))
+    theta, optimizer = jax.tree.map(np.asarray, _start(problem, budget, jax.random.PRNGKey(seed), starts))
     return Progress(theta, optimizer, theta, np.array(0), np.empty(0), np.empty(0))
+
+
+@compiled
+def _start(problem, budget, key, starts):
+    keys = jax.random.split(key, len(starts))
+    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *starts)
+    weights, priors = jax.vmap(lambda key, start: problem.rule.init(key, problem, start))(keys, stacked)
+    theta = Theta(weights, jax.tree.map(lambda prior: prior[0], priors))
+    for_weights, for_prior = _optimizers(budget, problem.rule.slow)
+    return theta, (jax.vmap(for_weights.init)(theta.weights), for_prior.init(theta.prior))
 
 
 def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
@@ -201,7 +206,7 @@ def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
     return safe(weights), safe(optax.adam(cosine(PRIOR_RATE)))
 
 
-@functools.partial(jax.jit, static_argnames="problem")
+@compiled
 def _descend(problem, budget, theta, optimizer, seen, unseen):
     """As many steps as the batches [steps, K, tasks, ...] hold."""
     for_weights, for_prior = _optimizers(budget, problem.rule.slow)

@@ -25,6 +25,7 @@ import numpy as np
 from jax.scipy.special import gammaln
 
 from upstairs.compiled import read_only
+from upstairs.gradient.compiling import compiled
 from upstairs.gradient.encoder import features
 from upstairs.gradient.padding import padded_rows, row_blocks
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
@@ -202,7 +203,7 @@ def _rows(weights: dict, prior: dict, problem: Problem, D: np.ndarray) -> np.nda
     return read_only(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
 
 
-@functools.partial(jax.jit, static_argnames="problem")
+@compiled
 def _joined(weights, prior, problem, D):
     f_w, f_b, z = _parts(weights, prior, problem, D)
     return jnp.concatenate([f_w[0][:, None], f_b[0][:, None], z[0]], axis=1)

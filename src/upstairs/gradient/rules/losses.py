@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from upstairs.gradient.rules.rule import Episode, Latent
 
@@ -17,11 +18,13 @@ def squared_loss(error2: Any, log_tau2: Any) -> Any:
 
 def class_losses(latent: Latent, y: Any) -> Any:
     """Log loss [Q] of one-hot y [Q, C], each logit averaged over its uncertainty (MacKay 1992, equation 15)."""
-    logit = latent.mean / jnp.sqrt(1 + jnp.pi / 8 * latent.variance)
+    xp = jnp if isinstance(y, jax.Array) else np  # outside of a compiled function each number of rows would be compiled anew
+    logit = latent.mean / xp.sqrt(1 + xp.pi / 8 * latent.variance)
     if y.shape[1] == 1:
-        return (jnp.logaddexp(0, logit) - y * logit)[:, 0]
-    log_proba = -jnp.logaddexp(0, -logit)
-    return jax.nn.logsumexp(log_proba, axis=1) - (y * log_proba).sum(axis=1)
+        return (xp.logaddexp(0, logit) - y * logit)[:, 0]
+    log_proba = -xp.logaddexp(0, -logit)
+    top = log_proba.max(axis=1, keepdims=True)
+    return top[:, 0] + xp.log(xp.exp(log_proba - top).sum(axis=1)) - (y * log_proba).sum(axis=1)
 
 
 def spread_over(shots: tuple[int, ...], episode: Episode, per_row: Any) -> tuple[Any, Any]:
