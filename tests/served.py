@@ -41,12 +41,13 @@ def fit_models(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def inside(*models: Path, database: str, tokens: bool = False, reload_seconds: float = 60.0, **limits):
+def inside(
+    *models: Path, database: str, tokens: bool = False, reload_seconds: float = 60.0, shared: str | None = None, **limits
+):
     """A client of a server in a thread of this process; ``client.app`` is the application."""
     migrate(database)
-    settings = Settings(
-        models=tuple(map(str, models)), database=database, reload_seconds=reload_seconds, limits=Limits(**limits)
-    )
+    places = tuple(map(str, models))
+    settings = Settings(models=places, database=database, reload_seconds=reload_seconds, shared=shared, limits=Limits(**limits))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("UPSTAIRS_TOKENS", raising=False)
         if tokens:

@@ -145,6 +145,7 @@ def test_real_learners_answer_the_same_in_a_new_process(classify, tmp_path):
         upstairs.save(meta, tmp_path / name)
         expected.append(answers(meta, classify))
         same(meta.state_.fold, upstairs.load(tmp_path / name).state_.fold)
+        assert answers(persistence.load_shared(tmp_path / name, tmp_path / f"{name}.arrays"), classify) == expected[-1]
     code = (
         "import upstairs, test_persistence as t\n"
         f"for name in {names}: print(t.answers(upstairs.load({str(tmp_path)!r} + '/' + name), {classify}))"

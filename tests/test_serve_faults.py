@@ -4,11 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -108,11 +110,21 @@ def test_killed_twenty_times(models, tmp_path):
     assert sum(done.values()) >= 40
 
 
+def mapped_by_workers(server):
+    """The files of arrays that each worker maps."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    maps = [Path(f"/proc/{child}/maps").read_text() for child in children]
+    found = [{Path(name) for name in re.findall(r"(/\S+/models/\S+\.safetensors)$", text, re.M)} for text in maps]
+    return [files for files in found if files]  # one child only cleans up
+
+
 def test_workers_share_everything_and_stopping_finishes_what_was_begun(models, tmp_path):
     database = tmp_path / "tasks.db"
     arguments = (models, f"--database=sqlite:///{database}", "--workers=2", "--json")
     with Server(*arguments, log=tmp_path / "log", environment=QUICK) as server:
         assert json.loads((tmp_path / "log").read_text().splitlines()[0])["url"] == server.url
+        first, second = until(lambda: mapped_by_workers(server), lambda mapped: [len(files) for files in mapped] == [2, 2])
+        assert first == second == set(next(iter(first)).parent.iterdir())
         expected, table = upstairs.load(models / "stores.upstairs"), sales(1, 6, seed=3)
         X, y = table.select(["price", "kind"]), table["sales"]
         for row in range(6):  # every request is a connection of its own, and goes to any worker
@@ -130,6 +142,7 @@ def test_workers_share_everything_and_stopping_finishes_what_was_begun(models, t
         while min(writer.acknowledged for writer in writers) < 3 or not any(writer.in_flight for writer in writers):
             time.sleep(0.001)
         assert server.stop() == 0
+        assert not next(iter(first)).parent.parent.exists()
         for writer in writers:
             writer.join()
     kept = rows_kept(database)
@@ -228,7 +241,8 @@ def test_models_are_loaded_again_without_a_request_noticing(models, tmp_path, ca
     path, other = folder / "stores.upstairs", upstairs.load(models / "stores.upstairs")
     other.known_ = other.known_.take(np.array([], int))
     upstairs.save(other, tmp_path / "other", known_tasks=False)
-    with inside(folder, database=f"sqlite:///{tmp_path}/t.db", reload_seconds=0.02) as web:
+    (shared := tmp_path / "shared").mkdir()
+    with inside(folder, database=f"sqlite:///{tmp_path}/t.db", reload_seconds=0.02, shared=str(shared)) as web:
         statuses, stop = [], threading.Event()
 
         def ask():
@@ -243,6 +257,7 @@ def test_models_are_loaded_again_without_a_request_noticing(models, tmp_path, ca
             os.replace(tmp_path / "next", path)
             version = hashlib.sha256(content).hexdigest()[:12]
             until(lambda: web.get("/v1/models/stores").json()["version"], version.__eq__)
+            assert [path.name for path in shared.glob("stores-*")] == [f"stores-{version}.safetensors"]
             enough = len(statuses) + 4
             until(lambda: len(statuses), enough.__le__)
         path.write_bytes(b"rubbish")

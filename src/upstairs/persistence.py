@@ -15,6 +15,8 @@ docs/file-format.md. A new field with a default in a NamedTuple, or a new parame
 
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,16 +24,17 @@ import safetensors
 import safetensors.numpy
 
 from upstairs import __version__
-from upstairs.archive import Archive, damaged, write_archive
+from upstairs.archive import Archive, damaged, whole_file, write_archive
 from upstairs.contract import MetaEstimator
 from upstairs.errors import UpstairsError
 from upstairs.flatten import Parts, fingerprint, flatten, plain, rebuild, unplain
 from upstairs.learners import LEARNERS, class_by_name
+from upstairs.mapped import map_arrays
 from upstairs.novelty import Reference
 from upstairs.table import Columns
 from upstairs.tasks import Tasks
 
-__all__ = ["FORMAT", "Names", "load", "read_manifest", "save"]
+__all__ = ["FORMAT", "Names", "load", "load_shared", "read_manifest", "save"]
 
 FORMAT = 1
 
@@ -136,13 +139,36 @@ def load(path: str | os.PathLike, **functions: Any) -> Any:
     >>> meta = upstairs.load("stores.upstairs")  # doctest: +SKIP
     >>> meta = upstairs.load("stores.upstairs", network=(init, apply))  # doctest: +SKIP
     """
+    return _load(path, functions, _read_arrays)
+
+
+def load_shared(path: str | os.PathLike, arrays: Path) -> Any:
+    """`load`, for several processes that hold the model's arrays once: they map them from a file of their own, ``arrays``.
+
+    The first process writes that file, whose name must be another for every other model. Where it can't be written, the
+    process keeps arrays of its own.
+    """
+
+    def share(archive: Archive) -> dict[str, np.ndarray]:
+        if not arrays.exists():
+            try:
+                with whole_file(arrays) as file:
+                    file.write(archive.read(_ARRAYS))
+            except UpstairsError:
+                return _read_arrays(archive)
+        return map_arrays(arrays)
+
+    return _load(path, {}, share)
+
+
+def _load(path: str | os.PathLike, functions: dict, read_arrays: Callable[[Archive], dict[str, np.ndarray]]) -> Any:
     with Archive(path) as archive, damaged(path):
         manifest = _manifest_of(archive)
         if (cls := class_by_name(manifest["learner"])) is None:
             raise ValueError(f"its learner {manifest['learner']!r} is none of {', '.join(LEARNERS)}")
         if differing := archive.names() ^ {_MANIFEST, _ARRAYS, *manifest["texts"]}:
             raise ValueError(f"the manifest and the entries differ by {', '.join(sorted(differing))}")
-        parts = Parts(_read_arrays(archive), _read_texts(archive, manifest["texts"]))
+        parts = Parts(read_arrays(archive), _read_texts(archive, manifest["texts"]))
         _check_given(functions, cls, manifest["params"], path)
         stored = {name: _rebuild_param(node) for name, node in manifest["params"].items() if node != _GIVEN}
         meta = cls(**stored, **functions)

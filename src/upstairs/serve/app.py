@@ -53,7 +53,7 @@ def create(settings: Settings) -> Starlette:
     """
     limits, metrics = settings.limits, Metrics()
     service = Service(
-        Models(settings.models, metrics),
+        Models(settings.models, metrics, settings.shared),
         Memory(settings.database, limits.rows_per_task),
         Cache(limits.cache_bytes),
         metrics,

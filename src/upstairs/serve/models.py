@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import upstairs
 from upstairs.errors import UpstairsError
 from upstairs.frames import Lists
-from upstairs.persistence import read_manifest
+from upstairs.persistence import load_shared, read_manifest
 from upstairs.serve.logs import log
 from upstairs.serve.metrics import Metrics
 from upstairs.serve.problems import Problem
@@ -66,6 +66,8 @@ class Models:
     ----------
     places : sequence of str
         Model files, and folders whose files that end in .upstairs are models.
+    shared : str, optional
+        A folder where workers put the models' arrays, to hold them in memory once.
 
     Attributes
     ----------
@@ -73,8 +75,9 @@ class Models:
         By model name: why its file, as it is now, isn't served.
     """
 
-    def __init__(self, places: tuple[str, ...], metrics: Metrics):
+    def __init__(self, places: tuple[str, ...], metrics: Metrics, shared: str | None = None):
         self._metrics = metrics
+        self._shared = None if shared is None else Path(shared)
         self._places = [Path(place) for place in places]
         self._models: dict[str, Model] = {}
         self._stamps: dict[str, _Stamp] = {}
@@ -119,23 +122,25 @@ class Models:
     def _load(self, name: str, path: Path) -> None:
         start = time.perf_counter()
         try:
-            model = load(name, path)
+            model = load(name, path, self._shared)
         except Exception as error:  # whatever it is, the old model goes on
             self.notes[name] = str(error)
             self._metrics.model_file(name, loaded=False)
             log("model refused", "error", model=name, reason=str(error), served=name in self._models)
             return
+        if self._shared and name in self._models and self._models[name].version != model.version:
+            _arrays_file(self._shared, name, self._models[name].version).unlink(missing_ok=True)  # whoever maps it, keeps it
         self._models[name] = model
         self.notes.pop(name, None)
         self._metrics.model_file(name, loaded=True)
         log("model loaded", model=name, version=model.version, seconds=round(time.perf_counter() - start, 3))
 
 
-def load(name: str, path: Path) -> Model:
+def load(name: str, path: Path, shared: Path | None = None) -> Model:
     """A model that has predicted once: what has to be compiled is compiled, and a file that can't predict is found out."""
     with open(path, "rb") as file:
         version = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    meta = upstairs.load(path)
+    meta = load_shared(path, _arrays_file(shared, name, version)) if shared else upstairs.load(path)
     known = {str(task): position for position, task in enumerate(meta.known_.ids.tolist())}
     model = Model(name, version, meta, meta.names_.target or "y", known, time.time())
     if model.target in meta.columns_.names:
@@ -157,6 +162,10 @@ def check_places(places: tuple[str, ...]) -> None:
         if name in names and names[name].resolve() != path.resolve():
             raise UpstairsError(f"{names[name]} and {path} are both called {name!r}. Give one of them another name.")
         names[name] = path
+
+
+def _arrays_file(shared: Path, name: str, version: str) -> Path:
+    return shared / f"{name}-{version}.safetensors"
 
 
 def _named_files(places: list[Path]) -> list[tuple[str, Path]]:

@@ -11,6 +11,7 @@ import socket
 import tempfile
 from typing import Any
 
+import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
@@ -62,7 +63,6 @@ def run(settings: Settings, bound: socket.socket, workers: int) -> None:
     route_to_stderr()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # requests are what runs side by side, not the sums in one of them
-    settings.to_environment()
     options: dict[str, Any] = {
         "factory": True,
         "workers": workers,
@@ -77,10 +77,14 @@ def run(settings: Settings, bound: socket.socket, workers: int) -> None:
     config = uvicorn.Config("upstairs.serve.app:from_environment", **options)
     log("serving", address=_address(bound), workers=workers)
     if workers == 1:
+        settings.to_environment()
         uvicorn.Server(config).run(sockets=[bound])
         return
-    with tempfile.TemporaryDirectory(prefix="upstairs-metrics-") as folder:
-        os.environ[metrics.FOLDER] = folder
+    with tempfile.TemporaryDirectory(prefix="upstairs-workers-") as folder:
+        for part in (counted := os.path.join(folder, "metrics"), mapped := os.path.join(folder, "models")):
+            os.mkdir(part)
+        os.environ[metrics.FOLDER] = counted
+        msgspec.structs.replace(settings, shared=mapped).to_environment()
         Multiprocess(config, sockets=[bound]).run()
 
 

@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         File of tokens; without it the environment's, and without those everybody may do everything.
     reload_seconds : float
         Between two looks at the model files.
+    shared : str or None
+        Folder for what workers hold in memory together.
     limits : Limits
     """
 
@@ -72,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database: str
     tokens: str | None = None
     reload_seconds: float = 1.0
+    shared: str | None = None
     limits: Limits = Limits()
 
     def to_environment(self) -> None:
