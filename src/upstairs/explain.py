@@ -18,7 +18,7 @@ from upstairs.errors import UpstairsError
 from upstairs.frames import answer
 from upstairs.prediction import Explanation
 from upstairs.tasks import Tasks
-from upstairs.wording import percent
+from upstairs.wording import after, percent, rows_in_words
 
 __all__ = ["Receipt", "write_receipts"]
 
@@ -112,7 +112,7 @@ class Receipt(Explanation):
         lines = [
             f"{what} {_number(base.mean() + mean['shared'].sum() + own)}{unit}: {_number(base.mean())} for any row, "
             f"{_signed(mean['shared'].sum())} for its columns{self._most(mean)} and {_signed(own)} "
-            f"from {_rows(s)} of this task{self._own(mean)}."
+            f"from {rows_in_words(s)} of this task{self._own(mean)}."
         ]
         lines.append(self._borrowing(s, n_more))
         if 1 < s <= MOST_LEFT_OUT:
@@ -129,7 +129,7 @@ class Receipt(Explanation):
 
     def _card(self) -> Card:
         n, s = len(self.base), len(self.question.support.y)
-        return Card(f"Receipt of {n} {'prediction' if n == 1 else 'predictions'} after {_rows(s)}", sentences=self.sentences())
+        return Card(f"Receipt of {n} {'prediction' if n == 1 else 'predictions'} {after(s)}", sentences=self.sentences())
 
     def _in_units(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Base [n] and the other parts [n, ...], in the units of the target."""
@@ -196,10 +196,6 @@ def _receipt(parts: Explanation, question: Question) -> Receipt:
 
 def _least(mean: dict[str, np.ndarray]) -> float:
     return LEAST_TOLD * max(np.abs(part).max() for part in mean.values())
-
-
-def _rows(s: int) -> str:
-    return f"{s} {'row' if s == 1 else 'rows'}"
 
 
 def _number(value: float) -> str:

@@ -52,8 +52,6 @@ def keep_compiled() -> None:
 def _known_options() -> dict[str, bool | int]:
     known = {}
     for name, value in QUICK.items():
-        if name == "xla_backend_optimization_level" and jax.config.values["jax_disable_most_optimizations"]:
-            continue  # the user wants even less
         try:
             jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
         except jax.errors.JaxRuntimeError:
