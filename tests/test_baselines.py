@@ -221,21 +221,22 @@ def test_sums_of_residuals_are_those_of_the_rows():
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
-def test_each_step_raises_the_likelihood():
+def test_each_step_raises_the_posterior():
     tasks = make_tasks([9] * 30)
     D = np.column_stack([np.ones(270), tasks.X])
     sums = mixed_model.sums_of(D, tasks.y, np.ones(270), tasks)
 
-    def log_likelihood(theta, w):
+    def log_posterior(theta, w):
         V = [D[rows] @ np.diag(theta) @ D[rows].T + w * np.eye(9) for rows in slices(tasks.offsets)]
         parts = zip(V, slices(tasks.offsets), strict=True)
-        return -sum(np.linalg.slogdet(v)[1] + tasks.y[rows] @ np.linalg.solve(v, tasks.y[rows]) for v, rows in parts)
+        loss = sum(np.linalg.slogdet(v)[1] + tasks.y[rows] @ np.linalg.solve(v, tasks.y[rows]) for v, rows in parts)
+        return -loss - 2 * mixed_model.DOUBT * np.log1p(theta / w).sum()
 
     theta, w = np.full(4, 0.5), 3.0
-    values = [log_likelihood(theta, w)]
+    values = [log_posterior(theta, w)]
     for _ in range(3):
         theta, w = mixed_model.maximise_likelihood(sums, theta, w, np.array([-1, 0, 1, 2]), learn_noise=True)
-        values.append(log_likelihood(theta, w))
+        values.append(log_posterior(theta, w))
     assert (np.diff(values) > -1e-9).all() and values[-1] > values[0] + 1
 
 
@@ -254,6 +255,14 @@ def test_hierarchical_ridge_finds_the_variances_that_statsmodels_finds():
     assert meta.info_.level_variance == pytest.approx(theirs.cov_re[0, 0], rel=0.06)
     np.testing.assert_allclose(meta.info_.slope_variance, np.diag(theirs.cov_re)[1:], rtol=0.06)
     np.testing.assert_allclose(meta.state_.gamma.mean(axis=0)[0, 1:] * meta.state_.scale.sd, theirs.fe_params[1:], atol=0.03)
+
+
+def test_noise_is_not_taken_for_many_slopes_where_tasks_are_short():
+    rng = np.random.default_rng(2)
+    X, task, slopes = rng.normal(size=(1000, 20)), np.repeat(np.arange(200), 5), rng.normal(size=(200, 5))
+    y = (X[:, :5] * slopes[task]).sum(axis=1) + 0.1 * rng.normal(size=1000)
+    meta = hierarchical_ridge.HierarchicalRidgeRegressor(random_state=0).fit(X, y, groups=task)
+    assert 0.005 < meta.info_.noise_variance < 0.02  # by the likelihood alone 0.0002
 
 
 def test_a_slope_that_is_the_same_everywhere_gets_no_variance():

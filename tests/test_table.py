@@ -299,6 +299,15 @@ def test_times_among_pandas_objects():
     assert_array_equal(encode(pd.DataFrame({"at": [dt.time(6, 30), None, dt.time(18, 30)]})), [[-1], [np.nan], [1]])
 
 
+def test_numbers_around_zero_are_measured_from_zero():
+    x = np.random.default_rng(0).normal(0.01, 2, 400)
+    (column,) = Columns.learn(pd.DataFrame({"x": x})).columns
+    assert column.means == (0.0,) and column.sds == pytest.approx((x.std(),))
+    for elsewhere in (x + 1, np.abs(x), x[x > -0.1], x[:20]):  # beside 0, on one side of it, almost so, too few
+        (column,) = Columns.learn(pd.DataFrame({"x": elsewhere})).columns
+        assert column.means == pytest.approx((elsewhere.mean(),))
+
+
 def test_names_on_one_side_only():
     X = pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, 4.0]})
     named, nameless = Columns.learn(X), Columns.learn(X.to_numpy())

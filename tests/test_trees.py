@@ -29,6 +29,23 @@ def test_replaying_equals_lightgbm_bit_for_bit(grown):
     np.testing.assert_array_equal(leaf_of(trees, X), booster.predict(X, pred_leaf=True))
 
 
+def test_columns_with_more_thresholds_than_a_byte_has_levels():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(9000, 2)).astype(np.float32)
+    data = lightgbm.Dataset(X, np.sin(40 * X[:, 0]) + X[:, 1], params={"max_bin": 2000})
+    booster = lightgbm.train({"verbosity": -1, "num_threads": 1, "num_leaves": 63}, data, 60)
+    trees = flatten([Booster(booster.model_to_string(), 1.0, 0)])
+    assert len(trees.levels.feature) > 2
+    X[::7, 0], X[1], X[2] = np.nan, np.inf, -np.inf
+    np.testing.assert_array_equal(sum_of(trees, X, 1)[:, 0], booster.predict(X))
+
+
+def test_trees_of_older_files_learn_their_levels_on_the_way(grown):
+    booster, X = grown
+    trees = flatten([Booster(booster.model_to_string(), 1.0, 0)])
+    np.testing.assert_array_equal(leaf_of(trees._replace(levels=None), X), leaf_of(trees, X))
+
+
 def test_boosters_add_to_their_groups_by_weight(grown):
     booster, X = grown
     text = booster.model_to_string()

@@ -2,10 +2,14 @@
 
     u_t = D_t(γ + β_t) + ε_t,   β_t ~ N(0, diag θ),   ε ~ N(0, w),   V_t = D_t diag(θ) D_tᵀ + w I
 
-γ is the generalised least squares ridge. θ and w maximise the marginal likelihood of r = u − Dγ by the MM steps of Zhou et al.
-(2019), each of which raises it and none of which leaves the positive numbers:
+γ is the generalised least squares ridge. θ and w maximise the marginal likelihood of r = u − Dγ times Π_j (1 + θ_j / w)^−a, by
+the MM steps of Zhou et al. (2019), each of which raises it and none of which leaves the positive numbers:
 
-    θ_j ← θ_j √(Σ_t |D_tjᵀ V_t⁻¹ r_t|² / Σ_t D_tjᵀ V_t⁻¹ D_tj),   w ← w √(Σ_t |V_t⁻¹ r_t|² / Σ_t tr V_t⁻¹)
+    θ_j ← θ_j √(Σ_t |D_tjᵀ V_t⁻¹ r_t|² / (Σ_t D_tjᵀ V_t⁻¹ D_tj + 2a / (w + θ_j)))
+    w ← w √((Σ_t |V_t⁻¹ r_t|² + Σ_j 2a / w) / (Σ_t tr V_t⁻¹ + Σ_j 2a / (w + θ_j)))
+
+The prior counts for next to nothing but where tasks have fewer rows than D has columns: there many slopes that differ a little
+explain all noise, and w would go to 0.
 
 With S_t = D_tᵀD_t and B_t = (Θ^½ S_t Θ^½ + w I)⁻¹, V_t⁻¹ = (I − D_t Θ^½ B_t Θ^½ D_tᵀ) / w: nothing is as long as a task.
 """
@@ -21,6 +25,8 @@ __all__ = ["Sums", "fixed_effects", "maximise_likelihood", "residual_sums", "sum
 
 N_STEPS = 25
 LEAST_VARIANCE = 1e-8
+DOUBT = 0.5
+"""a of the prior of θ / w."""
 
 
 class Sums(NamedTuple):
@@ -70,14 +76,17 @@ def maximise_likelihood(
 ) -> tuple[np.ndarray, float]:
     """θ [q] and w after a number of MM steps; columns of the same group [q] share one θ."""
     shared = (group[:, None] == group).astype(float)
+    first = np.unique(group, return_index=True)[1]
     for _ in range(N_STEPS):
         DVD, DVr, B = _whitened(residual, theta, w)
-        gain, cost = shared @ (DVr**2).sum(axis=0), shared @ np.einsum("tjj->j", DVD)
+        doubt = 2 * DOUBT / (w + theta)
+        gain, cost = shared @ (DVr**2).sum(axis=0), shared @ np.einsum("tjj->j", DVD) + doubt
         if learn_noise:
             fitted = theta * DVr  # the posterior mean of β
             gain_w = (residual.uu + (fitted * (_times(residual.DD, fitted) - 2 * residual.Du)).sum(axis=1)).sum() / w**2
             cost_w = (residual.n.sum() - B.shape[0] * B.shape[1] + w * np.einsum("tjj->", B)) / w
-            w = max(w * np.sqrt(max(gain_w, 0) / cost_w), LEAST_VARIANCE)
+            gain_w, cost_w = max(gain_w, 0) + len(first) * 2 * DOUBT / w, cost_w + doubt[first].sum()
+            w = max(w * np.sqrt(gain_w / cost_w), LEAST_VARIANCE)
         theta = np.maximum(theta * np.sqrt(gain / np.maximum(cost, LEAST_VARIANCE)), LEAST_VARIANCE)
     return theta, w
 

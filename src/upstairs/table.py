@@ -295,7 +295,7 @@ class _ColumnLearner:
         names, parts = _PARTS[self.kind or "number"], self.parts or [Moments()]
         if self.kind == "date" and not self.has_hours:
             names, parts = names[:-1], parts[:-1]  # midnight throughout: the hours say nothing
-        means, sds = zip(*(part.mean_and_sd() for part in parts), strict=True)
+        means, sds = zip(*(part.origin_and_scale() for part in parts), strict=True)
         return _Column(self.name, self.kind or "number", names, means, sds, zone=self.zone)
 
     def _count(self, array: pa.Array) -> None:

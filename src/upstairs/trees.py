@@ -2,8 +2,10 @@
 
 LightGBM grows a tree split by split: split k of a leaf keeps some of its rows there and moves the others to the new leaf k + 1.
 A tree is replayed here in that order, for a block of rows side by side: each split is one comparison of all of them, without a
-branch, which takes a fraction of the time that following each row from the root would. LightGBM's text form is read once into
-arrays, so that any number of boosters is one replay; LightGBM itself is asked for Shapley values only.
+branch, which takes a fraction of the time that following each row from the root would. Trees ask few questions of a column, so
+a number is first made a level, how many of its column's thresholds lie below it: one byte, of which a vector holds many.
+LightGBM's text form is read once into arrays, so that any number of boosters is one replay; LightGBM itself is asked for
+Shapley values only.
 
 A row stays in its leaf where ``x <= threshold`` (numbers) or where its code is in the split's bit set (categories).
 """
@@ -23,9 +25,36 @@ __all__ = ["Booster", "Trees", "contributions", "flatten", "leaf_of", "sum_of"]
 CATEGORY, DEFAULT_LEFT, NAN_IS_MISSING = 1, 2, 8
 """LightGBM's own bits of a split."""
 NAN_MOVES, NAN_STAYS, IN_SET = 0, 1, 2
-BLOCK, LANES = 256, 16
-"""Rows that are replayed together, while their columns lie in the processor's nearest cache; their number is rounded up to
+BLOCK, LANES = 512, 32
+"""Rows that are replayed together, while their levels lie in the processor's nearest cache; their number is rounded up to
 whole vectors."""
+MOST_CUTS, ABOVE_ALL = 254, 255
+"""Thresholds of a column of levels; where a feature has more, it gets another. And the level of a NaN that moves."""
+
+
+class Levels(NamedTuple):
+    """Numbers as N splits of C columns see them: a row moves on where the level of its column is above that of the split.
+
+    Attributes
+    ----------
+    column : int32 [N]
+    level : uint8 [N]
+        Both 0 for categories.
+    feature : int32 [C]
+        The feature of X that a column shows.
+    nan : uint8 [C]
+        The level of NaN there: lowest or highest, so that it stays or moves.
+    cut : float32
+        Thresholds, rising in each column.
+    first_cut : int32 [C + 1]
+    """
+
+    column: np.ndarray
+    level: np.ndarray
+    feature: np.ndarray
+    nan: np.ndarray
+    cut: np.ndarray
+    first_cut: np.ndarray
 
 
 class Trees(NamedTuple):
@@ -49,6 +78,8 @@ class Trees(NamedTuple):
         Tree m begins with this leaf, and with split ``first_leaf[m] - m``.
     group : int16 [M]
         The sum that the tree adds to.
+    levels : Levels or None
+        ``feature``, ``threshold`` and ``rule`` of numbers once more; None in files of versions that had none.
     """
 
     feature: np.ndarray
@@ -61,6 +92,7 @@ class Trees(NamedTuple):
     value: np.ndarray
     first_leaf: np.ndarray
     group: np.ndarray
+    levels: Levels | None = None
 
 
 class Booster(NamedTuple):
@@ -73,7 +105,7 @@ class Booster(NamedTuple):
 
 def flatten(boosters: Sequence[Booster]) -> Trees:
     """All trees of the boosters."""
-    parts: dict[str, list] = {name: [] for name in Trees._fields}
+    parts: dict[str, list] = {name: [] for name in Trees._fields[:-1]}
     n_leaves = n_words = 0
     for text, weight, group in boosters:
         for tree in _read_trees(text):
@@ -95,25 +127,25 @@ def flatten(boosters: Sequence[Booster]) -> Trees:
             n_leaves += len(tree["leaf_value"])
             n_words += len(tree["cat_threshold"])
     kinds = (np.int16, np.float32, np.uint8, np.uint8, np.int32, np.int32, np.uint32, np.float64, np.int32, np.int16)
-    return Trees(
-        *(
-            np.concatenate(parts[name]).astype(kind) if parts[name] else np.empty(0, kind)
-            for name, kind in zip(Trees._fields, kinds, strict=True)
-        )
-    )
+    arrays = {
+        name: np.concatenate(part).astype(kind) if part else np.empty(0, kind)
+        for (name, part), kind in zip(parts.items(), kinds, strict=True)
+    }
+    trees = Trees(**arrays, levels=None)
+    return trees._replace(levels=_learn_levels(trees))
 
 
 def sum_of(trees: Trees, X: np.ndarray, n_groups: int) -> np.ndarray:
     """Sum of the leaf values of each group's trees, float64 [n, n_groups], for rows X float32 [n, p]."""
     out = np.zeros((len(X), n_groups))
-    _replay(*trees, read_only(X), out, np.empty((0, 0), np.uint8))
+    _replay_all(trees, X, out, np.empty((0, 0), np.uint8))
     return out
 
 
 def leaf_of(trees: Trees, X: np.ndarray) -> np.ndarray:
     """Index of the leaf that each row reaches in each tree, uint8 [n, M], counted from the tree's first."""
     leaves = np.empty((len(X), len(trees.group)), np.uint8)
-    _replay(*trees, read_only(X), np.empty((0, 0)), leaves)
+    _replay_all(trees, X, np.empty((0, 0)), leaves)
     return leaves
 
 
@@ -122,52 +154,91 @@ def contributions(text: str, X: np.ndarray) -> np.ndarray:
     return _parse(text).predict(X, pred_contrib=True, num_threads=1)
 
 
+def _learn_levels(trees: Trees) -> Levels:
+    """Columns of levels for the splits [N] of numbers: one for each feature and way with NaN, or several."""
+    column, level = np.zeros(len(trees.feature), np.int32), np.zeros(len(trees.feature), np.uint8)
+    features: list[int] = []
+    nan, cuts = [], [np.empty(0, np.float32)]
+    for j, own in sorted(set(zip(trees.feature.tolist(), trees.rule.tolist(), strict=True))):
+        if own == IN_SET:
+            continue
+        splits = np.flatnonzero((trees.feature == j) & (trees.rule == own))
+        distinct, rank = np.unique(trees.threshold[splits], return_inverse=True)
+        part, level[splits] = np.divmod(rank, MOST_CUTS)
+        column[splits] = len(features) + part
+        for first in range(0, len(distinct), MOST_CUTS):
+            features.append(j)
+            nan.append(0 if own == NAN_STAYS else ABOVE_ALL)
+            cuts.append(distinct[first : first + MOST_CUTS])
+    first_cut = np.cumsum([len(own) for own in cuts]).astype(np.int32)
+    return Levels(column, level, np.array(features, np.int32), np.array(nan, np.uint8), np.concatenate(cuts), first_cut)
+
+
+def _replay_all(trees: Trees, X: np.ndarray, out: np.ndarray, leaves: np.ndarray) -> None:
+    levels = trees.levels or _learn_levels(trees)
+    _replay(
+        *levels, trees.feature, trees.rule, trees.leaf, trees.bits_at, trees.n_bits, trees.bits, trees.value, trees.first_leaf,
+        trees.group, read_only(X), out, leaves,
+    )  # fmt: skip
+
+
 @numba.njit(cache=True, nogil=True)
 def _replay(
-    feature, threshold, rule, leaf, bits_at, n_bits, bits, value, first_leaf, group, X, out, leaves
-):  # pragma: no cover (compiled)
-    columns, at = np.zeros((X.shape[1], BLOCK), np.float32), np.empty(BLOCK, np.int32)
+    column, level, shown, nan, cut, first_cut, feature, rule, leaf, bits_at, n_bits, bits, value, first_leaf, group,
+    X, out, leaves,
+):  # fmt: skip  # pragma: no cover (compiled)
+    seen, at = np.zeros((len(shown), BLOCK), np.uint8), np.empty(BLOCK, np.uint8)
+    sums = np.empty((out.shape[1], BLOCK))
     for start in range(0, len(X), BLOCK):
         n = min(len(X) - start, BLOCK)
         width = -(-n // LANES) * LANES
-        for i in range(n):
-            for j in range(X.shape[1]):
-                columns[j, i] = X[start + i, j]
+        _see(X, start, n, shown, nan, cut, first_cut, seen)
+        sums[:, :n] = 0
         for tree in range(len(group)):
             first = first_leaf[tree]
             n_leaves = (first_leaf[tree + 1] if tree + 1 < len(group) else len(value)) - first
             at[:width] = 0
             for new in range(1, n_leaves):
                 split = first - tree + new - 1
-                j, old = feature[split], leaf[split]
                 if rule[split] == IN_SET:
-                    _move_categories(columns, j, bits, bits_at[split], n_bits[split], old, new, at, width)
+                    _move_categories(X, start, n, feature[split], bits, bits_at[split], n_bits[split], leaf[split], new, at)
                 else:
-                    _move_numbers(columns, j, threshold[split], rule[split] == NAN_STAYS, old, new, at, width)
+                    _move_numbers(seen, column[split], level[split], leaf[split], np.uint8(new), at, width)
             if len(out):
+                own, own_value = sums[group[tree]], value[first : first + n_leaves]
                 for i in range(n):
-                    out[start + i, group[tree]] += value[first + at[i]]
+                    own[i] += own_value[at[i]]
             if len(leaves):
                 for i in range(n):
                     leaves[start + i, tree] = at[i]
+        for i in range(n * (len(out) > 0)):
+            for g in range(out.shape[1]):
+                out[start + i, g] = sums[g, i]
 
 
 @numba.njit(cache=True, nogil=True)
-def _move_numbers(columns, j, threshold, nan_stays, old, new, at, width):  # pragma: no cover (compiled)
-    old, new = np.int32(old), np.int32(new)
-    if nan_stays:
-        for i in range(width):
-            at[i] = new if (at[i] == old) & (columns[j, i] > threshold) else at[i]
-    else:
-        for i in range(width):
-            at[i] = new if (at[i] == old) & (not columns[j, i] <= threshold) else at[i]
+def _see(X, start, n, shown, nan, cut, first_cut, seen):  # pragma: no cover (compiled)
+    for c in range(len(shown)):
+        for i in range(n):
+            x, below, size = X[start + i, shown[c]], first_cut[c], first_cut[c + 1] - first_cut[c]
+            while size > 1:  # a search by halves without a branch that could be guessed wrong
+                half = size >> 1
+                below = below + half if cut[below + half - 1] < x else below
+                size -= half
+            seen[c, i] = nan[c] if np.isnan(x) else below - first_cut[c] + (cut[below] < x)
 
 
 @numba.njit(cache=True, nogil=True)
-def _move_categories(columns, j, bits, first, n_bits, old, new, at, width):  # pragma: no cover (compiled)
+def _move_numbers(seen, c, level, old, new, at, width):  # pragma: no cover (compiled)
     for i in range(width):
+        at[i] = new if (at[i] == old) & (seen[c, i] > level) else at[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _move_categories(X, start, n, j, bits, first, n_bits, old, new, at):  # pragma: no cover (compiled)
+    for i in range(n):
         if at[i] == old:
-            x = columns[j, i]
+            x = X[start + i, j]
             code = int(x) if x >= 0 and x < n_bits else -1
             if code < 0 or not (bits[first + (code >> 5)] >> np.uint32(code & 31)) & np.uint32(1):
                 at[i] = new

@@ -204,11 +204,11 @@ def margins_of(state: State, head: Head, v: np.ndarray, shots: np.ndarray, query
 
 def _shared(state: State, head: Head, phi: np.ndarray, shots: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """θᵀφ [n, outputs] of the rows φ of tasks with ``sizes`` [T] rows, θ being that of ``shots`` [T]."""
-    shared = phi @ head.theta.T
-    if head.share.any():
-        share = np.repeat(between_buckets(state.calibration.shots, head.share, shots), sizes)
-        shared += share[:, None] * (phi @ (head.pooled - head.theta).T)
-    return shared
+    if not head.share.any():
+        return phi @ head.theta.T
+    share = np.repeat(between_buckets(state.calibration.shots, head.share, shots), sizes)
+    shared, apart = np.hsplit(phi @ np.concatenate([head.theta, head.pooled - head.theta]).T, 2)
+    return shared + share[:, None] * apart
 
 
 def target_of(head: Head, y: np.ndarray) -> np.ndarray:

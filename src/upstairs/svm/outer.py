@@ -51,7 +51,7 @@ WIDTHS = (0.03, 0.1, 0.3, 1.0)
 EMPTY = (np.empty(0, int), np.empty((0, 0)), np.empty(0, bool))
 STIFF, STIFF_TOLERANCE = 1e-9, 1e-3
 """C of tasks that may not differ, and the relative duality gap at which their machine is good enough."""
-TUBE = 0.3
+TUBE = 0.1
 """In standard deviations of the noise."""
 KERNEL_SHARE = 0.3
 """How far tasks differ in the kernel's part, in units of their level."""
