@@ -187,7 +187,7 @@ def test_a_map_is_coloured_by_what_is_asked_for():
 
 def test_the_path_of_a_machine_is_drawn_with_its_point_and_budget():
     X = columns()
-    meta = MetaSVR(kernel="linear", loss_budget=0.0106, random_state=0).fit(pd.DataFrame(X), target(X, False), groups=TASK)
+    meta = MetaSVR(kernel="linear", loss_budget=0.001, random_state=0).fit(pd.DataFrame(X), target(X, False), groups=TASK)
     path, display = meta.meta_path(), displays.MetaPathDisplay.from_estimator(meta)
     np.testing.assert_allclose(display.lam, path.lam)
     display.plot()
@@ -198,8 +198,8 @@ def test_the_path_of_a_machine_is_drawn_with_its_point_and_budget():
     (x,), (y,) = display.ax_[2].lines[2].get_data()
     assert (x, y) == (pytest.approx(meta.lambda_), pytest.approx(np.linalg.norm(meta.theta_), rel=0.1))
     assert display.ax_[0].get_title(loc="left") == str(meta.info_)
-    assert texts(display.ax_[1]) == {"budget ε = 0.0106"}
-    assert display.ax_[1].lines[-1].get_ydata()[0] == 0.0106
+    assert texts(display.ax_[1]) == {"budget ε = 0.001"}
+    assert display.ax_[1].lines[-1].get_ydata()[0] == 0.001
 
 
 MISTAKES = {

@@ -9,7 +9,7 @@ import typer
 
 import upstairs
 from upstairs.cli import options
-from upstairs.cli.rows import Drop, Rows, read_rows
+from upstairs.cli.rows import Drop, Rows, check_order, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say, show_errors
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
@@ -117,10 +117,7 @@ def _read(
     rows = read_rows(file, task, target, others, drop, classify, csv, memory)
     if order is None:
         return rows, None
-    if order in (rows.task, rows.target):
-        raise UpstairsError(
-            f"--order names {order!r}, which is the {'task' if order == rows.task else 'target'}; it must hold times."
-        )
+    check_order(order, rows.task, rows.target)
     if order not in rows.columns:
         raise UpstairsError(f"{file} has no column {order!r}. {likely_names(order, rows.columns)}")
     if order not in ignore:

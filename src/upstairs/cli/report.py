@@ -12,7 +12,7 @@ import typer
 import upstairs
 from upstairs.archive import check_writable, whole_file
 from upstairs.cli import options
-from upstairs.cli.rows import Drop, given_of, open_rows, text_columns, with_task_and_target
+from upstairs.cli.rows import Drop, check_order, given_of, open_rows, text_columns, with_task_and_target
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
@@ -160,10 +160,7 @@ def _open_store(file: PurePath, given: dict[str, Any], memory: str, seed: int) -
 def _check(
     meta: Any, model: Path, file: PurePath, table: pa.Table, task: str, target: str, order: str | None, left_out: list[str]
 ) -> Asked:
-    if order in (task, target):
-        raise UpstairsError(
-            f"--order names {order!r}, which is the {'task' if order == task else 'target'}; it must hold times."
-        )
+    check_order(order, task, target)
     check_columns(table, [*meta.columns_.names, *([] if order is None else [order])], file)
     groups = task_ids(meta.known_.ids, table[task], task, file)
     known = np.isin(groups.astype(str), meta.known_.ids.astype(str))

@@ -20,6 +20,7 @@ __all__ = [
     "Drop",
     "Rows",
     "check_nothing_given",
+    "check_order",
     "given_of",
     "open_rows",
     "read_rows",
@@ -155,6 +156,13 @@ def with_task(table: pa.Table, task: str, path: PurePath) -> pa.Table:
             f"{path} has no value of {task!r} in {rows_in_words(n_missing)}, left out.", UpstairsWarning, stacklevel=2
         )
     return table.filter(pc.is_valid(table[task])) if n_missing else table
+
+
+def check_order(order: str | None, task: str | None, target: str | None) -> None:
+    """What gives the rows of a task their order is neither of these."""
+    if order is not None and order in (task, target):
+        what = "task" if order == task else "target"
+        raise UpstairsError(f"--order names {order!r}, which is the {what}; it must hold times.")
 
 
 def text_columns(meta: Any, task: str | None) -> list[str]:
