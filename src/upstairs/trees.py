@@ -211,9 +211,10 @@ def _replay(
             if len(leaves):
                 for i in range(n):
                     leaves[start + i, tree] = at[i]
-        for i in range(n * (len(out) > 0)):
-            for g in range(out.shape[1]):
-                out[start + i, g] = sums[g, i]
+        if len(out):
+            for i in range(n):
+                for g in range(out.shape[1]):
+                    out[start + i, g] = sums[g, i]
 
 
 @numba.njit(cache=True, nogil=True)
