@@ -51,5 +51,5 @@ $(BIN)/python:
 
 # $(VENV)/.demo, .test, .lint, .docs, .benchmark: the extra of that name is installed; again only where a version may have changed
 $(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
 	@touch $@

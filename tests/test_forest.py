@@ -178,10 +178,10 @@ def test_the_gradient_of_the_prior_is_exact(classify):
     start = prior_room._first_guess(features, 0.3, 1.0, rng)
     objective = prior_room._class_objective if classify else prior_room._number_objective
     x = prior_room._pack(start)
-    _, gradient = objective(prior_room._unpack(x, start), data)
+    _, gradient = objective(prior_room._unpack(x, start), data, 0.1)
     for i in range(len(x) - classify):  # the noise of a logit is fixed
         step = 1e-5 * np.eye(len(x))[i]
-        high, low = (objective(prior_room._unpack(x + sign * step, start), data)[0] for sign in (1, -1))
+        high, low = (objective(prior_room._unpack(x + sign * step, start), data, 0.1)[0] for sign in (1, -1))
         # for classes the curvature is held fixed, so the gradient is exact in the mode only
         assert gradient[i] == pytest.approx((high - low) / 2e-5, abs=2e-3 if classify else 1e-7)
 
@@ -207,6 +207,14 @@ def test_the_prior_learns_which_column_differs_between_tasks():
     prior = meta.state_.heads[0].prior
     slopes = prior.linear[3:] + (prior.slopes[:, 3:] ** 2).sum(axis=0)
     assert slopes[1] > 5 * max(slopes[0], slopes[2])
+
+
+def test_the_noise_of_few_rows_is_not_taken_for_slopes():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(5), 10)
+    y = rng.normal(size=5)[task] + 0.5 * rng.normal(size=50)
+    meta = MetaRandomForestRegressor(n_effect_trees=20, random_state=0).fit(rng.normal(size=(50, 8)), y, groups=task)
+    assert np.abs(meta.state_.heads[0].prior.slopes).max() < 0.2
 
 
 def test_variances_are_found_within_40_percent():

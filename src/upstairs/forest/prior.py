@@ -17,6 +17,8 @@ by L-BFGS-B with the exact gradient (`forest.gradient`). A component that does n
 selection step.
 """
 
+import functools
+
 import numpy as np
 from scipy import optimize
 from scipy.special import expit, logit
@@ -28,7 +30,8 @@ from upstairs.forest.kernel import FeatureMap, Prior, Rows
 __all__ = ["learn_priors"]
 
 PENALTY, CLASS_PENALTY = 2e-4, 6e-5
-SLOPE_PENALTY = 2e-3
+SLOPE_PENALTY = 20.0
+"""Over the number of rows, of each slope squared: a prior of variance 1/40, which fifty rows hardly move."""
 SQUARED_SHARE = 0.7
 WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
 BLIND_STEPS = 4
@@ -47,24 +50,25 @@ def learn_priors(
     most = MOST_CLASS_THETA if classify else MOST_THETA
     start = _first_guess(features, float(np.clip(level, 0.01, min(100.0, most))), sigma2, rng)
     data, fold = gather(rows, target, episodes, features), fold[episodes.task]
+    minimise = functools.partial(_minimise, most=most, slope_penalty=SLOPE_PENALTY / len(target), classify=classify)
     # most of the way on few episodes: a step costs a fifth there
-    warm = _minimise(start, _some(data, slice(WARM_UP_EPISODES)), MOST_STEPS[0], most, classify)
-    prior = _minimise(warm, data, MOST_STEPS[1], most, classify)
+    warm = minimise(start, _some(data, slice(WARM_UP_EPISODES)), MOST_STEPS[0])
+    prior = minimise(warm, data, MOST_STEPS[1])
     others = (np.flatnonzero(fold != k)[:WARM_UP_EPISODES] for k in range(fold.max() + 1))
-    return prior, tuple(_minimise(prior, _some(data, some), BLIND_STEPS, most, classify) for some in others)
+    return prior, tuple(minimise(prior, _some(data, some), BLIND_STEPS) for some in others)
 
 
 def _some(data: EpisodeData, which: slice | np.ndarray) -> EpisodeData:
     return EpisodeData(*(field[which] for field in data))
 
 
-def _minimise(start: Prior, data: EpisodeData, steps: int, most: float, classify: bool) -> Prior:
+def _minimise(start: Prior, data: EpisodeData, steps: int, most: float, slope_penalty: float, classify: bool) -> Prior:
     """L on these episodes, by so many steps at most; where none has a support, nothing is learned."""
     if not data.n_support.any():
         return start
     objective = _class_objective if classify else _number_objective
     x = optimize.minimize(
-        lambda x: objective(_unpack(x, start), data), _pack(start), jac=True, method="L-BFGS-B",
+        lambda x: objective(_unpack(x, start), data, slope_penalty), _pack(start), jac=True, method="L-BFGS-B",
         bounds=_bounds(start, most, classify), options={"maxiter": steps, "ftol": TOLERANCE},
     ).x  # fmt: skip
     return _unpack(x, start)
@@ -110,7 +114,7 @@ def _bounds(start: Prior, most: float, classify: bool) -> list[tuple[float, floa
     )
 
 
-def _number_objective(prior: Prior, data: EpisodeData) -> tuple[float, np.ndarray]:
+def _number_objective(prior: Prior, data: EpisodeData, slope_penalty: float) -> tuple[float, np.ndarray]:
     """L and its gradient in the packed parameters."""
     mean, variance, kept = predict_queries(prior, data, classify=False)
     error, variance, share = _queries(data, data.target) - mean, variance * prior.sigma2, _shares(data)
@@ -125,10 +129,10 @@ def _number_objective(prior: Prior, data: EpisodeData) -> tuple[float, np.ndarra
     d_mean = -share * error * (SQUARED_SHARE / mse[None, :, None] + (1 - SQUARED_SHARE) / variance)
     d_variance = share * (1 - SQUARED_SHARE) / 2 * (1 / variance - error**2 / variance**2)
     gradient = gradient_of(prior, data, d_mean, d_variance * prior.sigma2, kept)
-    return _add_penalty(prior, value, np.append(gradient, (d_variance * variance).sum()), PENALTY)
+    return _add_penalty(prior, value, np.append(gradient, (d_variance * variance).sum()), PENALTY, slope_penalty)
 
 
-def _class_objective(prior: Prior, data: EpisodeData) -> tuple[float, np.ndarray]:
+def _class_objective(prior: Prior, data: EpisodeData, slope_penalty: float) -> tuple[float, np.ndarray]:
     """Mean log loss over buckets, and its gradient in the packed parameters."""
     mean, variance, kept = predict_queries(prior, data, classify=True)
     share = _shares(data)
@@ -139,15 +143,17 @@ def _class_objective(prior: Prior, data: EpisodeData) -> tuple[float, np.ndarray
     slope = share * (expit(shrink * mean) - y)
     d_mean, d_variance = slope * shrink, -slope * mean * shrink**3 * np.pi / 16
     gradient = gradient_of(prior, data, d_mean, d_variance, kept)
-    return _add_penalty(prior, value, np.append(gradient, 0.0), CLASS_PENALTY)
+    return _add_penalty(prior, value, np.append(gradient, 0.0), CLASS_PENALTY, slope_penalty)
 
 
-def _add_penalty(prior: Prior, value: float, gradient: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+def _add_penalty(
+    prior: Prior, value: float, gradient: np.ndarray, penalty: float, slope_penalty: float
+) -> tuple[float, np.ndarray]:
     """Every variance but the level's, and the slopes, cost a little."""
     theta = np.concatenate([prior.linear, alike_weights(prior)])
     theta[0] = 0.0
-    value += penalty * np.log1p(theta / 0.01).sum() + SLOPE_PENALTY * (prior.slopes**2).sum()
-    slope = np.concatenate([penalty * theta / (0.01 + theta), 2 * SLOPE_PENALTY * prior.slopes.ravel(), [0.0, 0.0]])
+    value += penalty * np.log1p(theta / 0.01).sum() + slope_penalty * (prior.slopes**2).sum()
+    slope = np.concatenate([penalty * theta / (0.01 + theta), 2 * slope_penalty * prior.slopes.ravel(), [0.0, 0.0]])
     return value, gradient + slope
 
 
