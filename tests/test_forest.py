@@ -13,6 +13,7 @@ from upstairs.datasets import make_grouped_forest, make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
+from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
 from upstairs.forest.gradient import gather, predict_queries
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
@@ -20,6 +21,7 @@ from upstairs.forest.losses import jackknife_logit, within_loss
 from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, variance_components
 from upstairs.target import back_quantile
 from upstairs.tasks import Tasks, offsets_of
+from upstairs.trees import leaf_of
 
 
 def make_rows(n, n_linear=3, n_bumps=1, seed=0, f_b=0.0):
@@ -215,6 +217,30 @@ def test_the_noise_of_few_rows_is_not_taken_for_slopes():
     y = rng.normal(size=5)[task] + 0.5 * rng.normal(size=50)
     meta = MetaRandomForestRegressor(n_effect_trees=20, random_state=0).fit(rng.normal(size=(50, 8)), y, groups=task)
     assert np.abs(meta.state_.heads[0].prior.slopes).max() < 0.2
+
+
+def test_columns_that_mean_nothing_get_no_variance():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(40), 20)
+    y = rng.normal(size=40)[task] + rng.normal(size=800)
+    meta = MetaRandomForestRegressor(n_effect_trees=20, random_state=0).fit(rng.normal(size=(800, 60)), y, groups=task)
+    prior = meta.state_.heads[0].prior
+    assert prior.linear[3:].sum() + prior.bump.sum() + (prior.slopes[:, 3:] ** 2).sum() < 0.3
+
+
+def test_trees_that_never_saw_a_task_know_nothing_of_its_noise():
+    rng = np.random.default_rng(0)
+    X, noise, sizes = rng.normal(size=(800, 40)).astype(np.float32), rng.normal(size=800), np.full(40, 20)
+    tasks = Tasks(X, noise, offsets_of(sizes), np.arange(40), np.zeros(40, np.int32))
+    trees, unseen = grow_effect_trees(tasks, noise, 30, rng)
+    assert unseen.shape == (30, 40) and (unseen.sum(axis=0) == 10).all()
+    a, b = (np.ravel(20 * np.arange(40)[:, None] + side) for side in np.triu_indices(20, 1))
+
+    def knows(leaf):
+        return np.corrcoef((leaf[a] == leaf[b]).mean(axis=1), noise[a] * noise[b])[0, 1]
+
+    assert knows(leaf_of(trees, X)) > 0.06
+    assert abs(knows(blind_leaves(trees, unseen, tasks))) < 0.03
 
 
 def test_variances_are_found_within_40_percent():

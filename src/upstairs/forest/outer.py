@@ -17,7 +17,7 @@ from upstairs.calibration import learn_temperatures
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
-from upstairs.forest.effects import grow_effect_trees
+from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.inner import Head, State, log_proba_of, number_of
 from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
@@ -28,7 +28,6 @@ from upstairs.levels import leave_one_out, newton_offsets, variance_components
 from upstairs.prediction import finite_dof
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
-from upstairs.trees import leaf_of
 
 __all__ = ["Info", "learn"]
 
@@ -144,9 +143,9 @@ def _learn_head(
     residual: np.ndarray, level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
 ) -> tuple[Head, Rows]:  # fmt: skip
     """Effect trees on the leave-one-out residual [n], features, and the priors from a first guess of level and noise."""
-    effects = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
+    effects, unseen = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
-    rows = to_rows(features, tasks.X, f_w, f_b, leaf_of(effects, tasks.X))
+    rows = to_rows(features, tasks.X, f_w, f_b, blind_leaves(effects, unseen, tasks))
     episodes = draw_episodes(tasks, params["n_episodes"], rng)
     prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
     return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows

@@ -32,6 +32,8 @@ __all__ = ["learn_priors"]
 PENALTY, CLASS_PENALTY = 2e-4, 6e-5
 SLOPE_PENALTY = 20.0
 """Over the number of rows, of each slope squared: a prior of variance 1/40, which fifty rows hardly move."""
+FEW = 10
+"""Components: where there are more, they share what so many may vary."""
 SQUARED_SHARE = 0.7
 WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
 BLIND_STEPS = 4
@@ -149,11 +151,13 @@ def _class_objective(prior: Prior, data: EpisodeData, slope_penalty: float) -> t
 def _add_penalty(
     prior: Prior, value: float, gradient: np.ndarray, penalty: float, slope_penalty: float
 ) -> tuple[float, np.ndarray]:
-    """Every variance but the level's, and the slopes, cost a little."""
+    """Every variance but the level's, and the slopes, cost a little, and each more where there are many."""
     theta = np.concatenate([prior.linear, alike_weights(prior)])
     theta[0] = 0.0
-    value += penalty * np.log1p(theta / 0.01).sum() + slope_penalty * (prior.slopes**2).sum()
-    slope = np.concatenate([penalty * theta / (0.01 + theta), 2 * slope_penalty * prior.slopes.ravel(), [0.0, 0.0]])
+    unit = 0.01 / max(1.0, (len(theta) - 1) / FEW)
+    slope_penalty *= max(1.0, len(prior.linear) / FEW)
+    value += penalty * np.log1p(theta / unit).sum() + slope_penalty * (prior.slopes**2).sum()
+    slope = np.concatenate([penalty * theta / (unit + theta), 2 * slope_penalty * prior.slopes.ravel(), [0.0, 0.0]])
     return value, gradient + slope
 
 
