@@ -13,8 +13,8 @@ from upstairs.datasets import make_grouped_forest, make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
-from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
+from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.gradient import gather, predict_queries
 from upstairs.forest.kernel import FeatureMap, Prior, Rows
 from upstairs.forest.losses import jackknife_logit, within_loss

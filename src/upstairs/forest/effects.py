@@ -32,9 +32,7 @@ PARAMS = {
 }
 
 
-def grow_effect_trees(
-    tasks: Tasks, residual: np.ndarray, n_trees: int, rng: np.random.Generator
-) -> tuple[Trees, np.ndarray]:
+def grow_effect_trees(tasks: Tasks, residual: np.ndarray, n_trees: int, rng: np.random.Generator) -> tuple[Trees, np.ndarray]:
     """Grow ``n_trees`` trees on leave-one-out residuals [n], and say which tasks each never saw, bool [M, T]."""
     rows = np.arange(len(residual))
     if len(rows) > MOST_ROWS:
