@@ -8,7 +8,8 @@ import pytest
 import upstairs
 from dummy_learner import DummyRegressor, rows
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # compiling takes longer than what is compiled
+# what tests compile is small, and compiling it well takes longer than running it
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
 
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 

@@ -11,6 +11,7 @@ import pytest
 
 from upstairs import MetaGradientRegressor
 from upstairs.datasets import make_random_slopes
+from upstairs.gradient import compiling
 from upstairs.gradient.encoder import make_network
 
 X, Y, TASK, _ = make_random_slopes(24, 12, 2, random_state=0)
@@ -114,3 +115,11 @@ def test_a_folder_that_cannot_be_made_is_no_fault(tmp_path):
     (tmp_path / "file").touch()
     done = run(WHERE, XDG_CACHE_HOME=str(tmp_path / "file"))
     assert done.stdout.strip() == "None", done.stderr
+
+
+def test_what_the_user_tells_xla_stands(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    ours = compiling._known_options.__wrapped__()
+    assert ours["xla_backend_optimization_level"] == 1
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    assert "xla_backend_optimization_level" not in compiling._known_options.__wrapped__()

@@ -1,6 +1,7 @@
 """How JAX compiles: quickly, and what it has compiled is kept on disk, so that the next process need not wait for it.
 
-No folder is set where the user has set a cache of their own, or where it can't be written.
+No folder is set where the user has set a cache of their own, or where it can't be written, and no option that stands in the
+user's ``XLA_FLAGS``.
 """
 
 import functools
@@ -52,6 +53,8 @@ def keep_compiled() -> None:
 def _known_options() -> dict[str, bool | int]:
     known = {}
     for name, value in QUICK.items():
+        if name in os.environ.get("XLA_FLAGS", ""):
+            continue
         try:
             jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
         except jax.errors.JaxRuntimeError:
