@@ -8,8 +8,7 @@ import pytest
 import upstairs
 from dummy_learner import DummyRegressor, rows
 
-# compiling takes longer than what is compiled
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # compiling takes longer than what is compiled
 
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
 
