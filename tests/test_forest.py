@@ -9,7 +9,6 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
 from upstairs.baselines.pooled import PooledRegressor
 from upstairs.blending import blend_weights
-from upstairs.datasets import make_random_slopes
 from upstairs.design import design_matrix, learn_design
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
 from upstairs.forest.kernel import Prior, Rows
@@ -198,24 +197,6 @@ def test_a_level_linear_in_log_x_reaches_tasks_larger_than_any_seen():
         for model in (meta, PooledRegressor(random_state=0))
     )
     assert ((forest - y[~train]) ** 2).mean() < 0.4 * ((pooled - y[~train]) ** 2).mean()
-
-
-def test_a_known_task_is_answered_by_a_prior_that_never_saw_it():
-    X, y, task, _ = make_random_slopes(30, 12, 2, random_state=0)
-    meta = MetaRandomForestRegressor(random_state=0, n_effect_trees=0, n_episodes=100).fit(X, y, groups=task)
-    state, (head,) = meta.state_, meta.state_.heads
-    assert len(head.blind) == state.fold.max() + 1
-    assert len({one.sigma2 for one in head.priors}) == len(head.priors)
-    known, unseen = meta.predict(X, groups=task), meta.adapt(X[:6], y[:6]).predict(X)
-    fold = state.fold[0]
-    for which, moved in ((-1, task != task), (fold, state.fold[task] == fold)):
-        priors = [one._replace(linear=one.linear * (9 if k == which else 1)) for k, one in enumerate(head.priors, start=-1)]
-        meta.state_ = state._replace(heads=(head._replace(prior=priors[0], blind=tuple(priors[1:])),))
-        np.testing.assert_array_equal(meta.predict(X, groups=task) != known, moved)
-        assert (meta.adapt(X[:6], y[:6]).predict(X) == unseen).all() == (which >= 0)
-    # older models have no such priors
-    meta.state_ = state._replace(heads=(head._replace(blind=()),))
-    assert (meta.predict(X, groups=task) != known).any()
 
 
 def test_intervals_cover_on_unseen_tasks():

@@ -123,3 +123,20 @@ def test_noise_is_the_priors_where_no_task_has_two_rows():
     meta = MetaRandomForestRegressor(n_episodes=20, random_state=0).fit(X, X[:, 0] + rng.normal(size=60), groups=np.arange(60))
     head = meta.state_.heads[0]
     assert meta.info_.noise_variance == pytest.approx(head.prior.sigma2 * head.scale.sd**2)
+
+
+def test_what_is_judged_is_predicted_by_priors_that_never_saw_it(monkeypatch):
+    X, y, task, _ = make_random_slopes(30, 12, 2, random_state=0)
+    widths = []
+    for factor in (1, 4):
+
+        def learn(*args, factor=factor):
+            prior, blind = prior_room.learn_priors(*args)
+            assert len(blind) == 5 and len({one.sigma2 for one in blind}) == 5
+            return prior, tuple(one._replace(sigma2=factor * one.sigma2) for one in blind)
+
+        monkeypatch.setattr("upstairs.forest.outer.learn_priors", learn)
+        meta = MetaRandomForestRegressor(random_state=0, n_effect_trees=0, n_episodes=100).fit(X, y, groups=task)
+        widths.append(np.diff(meta.adapt(X[:6], y[:6]).predict_interval(X)).mean())
+    # intervals are calibrated by what those priors say of their own fold
+    assert abs(widths[1] / widths[0] - 1) > 0.05

@@ -39,8 +39,6 @@ class Head(NamedTuple):
         None for a logit.
     nu, kappa : float
         Degrees of freedom before any row is seen, and scale, of the predictive Student t.
-    blind : tuple of K Prior
-        Each of the tasks out of one fold; empty in models of older versions.
     """
 
     mean: SharedMean
@@ -50,16 +48,6 @@ class Head(NamedTuple):
     scale: Scale | None
     nu: float
     kappa: float
-    blind: tuple[Prior, ...] = ()
-
-    @property
-    def priors(self) -> tuple[Prior, ...]:
-        """That of all tasks, then those blind to a fold."""
-        return (self.prior, *self.blind)
-
-    def prior_of(self, fold: np.ndarray) -> np.ndarray:
-        """Which of ``priors`` never saw a task of these folds [T]; the first for fold -1."""
-        return fold + 1 if self.blind else np.zeros(len(fold), int)
 
 
 class State(NamedTuple):
@@ -90,7 +78,7 @@ class State(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """T adapted tasks: the deviation of each head, and the fold [T] whose shared mean and prior it uses (-1: those of all)."""
+    """T adapted tasks: the deviation of each head, and the fold [T] whose shared mean it uses (-1: that of all)."""
 
     deviations: tuple[Deviation, ...]
     fold: np.ndarray
@@ -102,8 +90,8 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     for c, head in enumerate(state.heads):
         rows = features_of(head, support, fold)
         target = target_of(head, support.y, c, len(state.heads))
-        priors, bumps, classify = (head.priors, head.prior_of(fold)), head.features.bumps, head.scale is None
-        deviations.append(adapt_deviation(*priors, bumps, rows, target, support.offsets, classify))
+        which, bumps, classify = np.zeros(support.n_tasks, int), head.features.bumps, head.scale is None
+        deviations.append(adapt_deviation((head.prior,), which, bumps, rows, target, support.offsets, classify))
     return Adapted(tuple(deviations), fold)
 
 
@@ -112,8 +100,8 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     answers = []
     for head, deviation in zip(state.heads, adapted.deviations, strict=True):
         rows = features_of(head, query, adapted.fold)
-        priors, bumps, classify = (head.priors, head.prior_of(adapted.fold)), head.features.bumps, head.scale is None
-        answers.append(predict_deviation(*priors, bumps, deviation, rows, query.offsets, classify))
+        which, bumps, classify = np.zeros(query.n_tasks, int), head.features.bumps, head.scale is None
+        answers.append(predict_deviation((head.prior,), which, bumps, deviation, rows, query.offsets, classify))
     shots = np.repeat(np.diff(adapted.deviations[0].offsets), query.sizes)
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, shots, log_proba_of(answers, shots)))
@@ -131,8 +119,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     for head, deviation in ((state.heads[h], adapted.deviations[h]) for h in asked):
         base, shared = explain_mean(head.mean, query.X)
         rows = features_of(head, query, adapted.fold)
-        prior = head.priors[head.prior_of(adapted.fold)[0]]
-        explanations.append(explain_deviation(prior, head.features, deviation, rows, base, shared))
+        explanations.append(explain_deviation(head.prior, head.features, deviation, rows, base, shared))
     return tuple(explanations)
 
 

@@ -3,7 +3,8 @@
 In order, for y and, where that makes sense, for log y: the shared mean by folds of tasks; task-effect trees on what it leaves;
 the features in which tasks differ; the prior of the deviation on episodes; Student's t on fresh ones. Then the heads are
 blended and calibrated on held-out predictions. Everything after the shared mean is learned from out-of-task residuals, since
-in-task ones are too small and the prior would come out too tight.
+in-task ones are too small and the prior would come out too tight; and what is judged on a task is predicted by a prior that
+never saw it.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.inner import Head, State, log_proba_of, number_of
-from upstairs.forest.kernel import Rows, learn_features, take, to_rows
+from upstairs.forest.kernel import Prior, Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.noise import noise_variance
 from upstairs.forest.prior import learn_priors
@@ -66,9 +67,13 @@ class Info(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A head, and the meta-train rows as it sees them out of fold, with their targets [n] and the fold [T] of each task."""
+    """A head, and the meta-train rows as it sees them out of fold, with their targets [n] and the fold [T] of each task.
+
+    ``blind`` [K] are its priors without each fold of tasks; ``level`` and ``noise`` are variances on the user's scale.
+    """
 
     head: Head
+    blind: tuple[Prior, ...]
     rows: Rows
     target: np.ndarray
     fold: np.ndarray
@@ -115,11 +120,12 @@ def _learn_numbers(
         shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng, scale.log)
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
-        head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
+        head, blind, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
-        nu, kappa = _learn_student(head, rows, u, fold, episodes)
-        noise = noise_variance(head, rows, u, tasks, fold, episodes) * scale.sd**2
-        trained.append(Trained(head._replace(nu=nu, kappa=kappa), rows, u, fold, b * scale.sd**2, noise))
+        noise = noise_variance(head, rows, u, tasks, fold, episodes)
+        one = Trained(head, blind, rows, u, fold, b * scale.sd**2, noise * scale.sd**2)
+        nu, kappa = _learn_student(one, episodes)
+        trained.append(one._replace(head=head._replace(nu=nu, kappa=kappa)))
     return trained
 
 
@@ -133,36 +139,36 @@ def _learn_classes(
         shared, f_w, f_b = learn_shared_mean(tasks, y, folds, True, params["learning_rate"], rng)
         offset = newton_offsets(y, f_w, tasks.offsets, np.zeros(tasks.n_tasks), steps=5, variance=0.5)
         residual = y - expit(jackknife_logit(y, f_w, tasks.offsets, offset, 0.5))
-        head, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
-        trained.append(Trained(head, rows, y, fold, float(head.prior.linear[0]), 1.0))
+        head, blind, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
+        trained.append(Trained(head, blind, rows, y, fold, float(head.prior.linear[0]), 1.0))
     return trained
 
 
 def _learn_head(
     tasks: Tasks, fold: np.ndarray, target: np.ndarray, shared: SharedMean, f_w: np.ndarray, f_b: np.ndarray,
     residual: np.ndarray, level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
-) -> tuple[Head, Rows]:  # fmt: skip
+) -> tuple[Head, tuple[Prior, ...], Rows]:  # fmt: skip
     """Effect trees on the leave-one-out residual [n], features, and the priors from a first guess of level and noise."""
     effects, unseen = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
     rows = to_rows(features, tasks.X, f_w, f_b, blind_leaves(effects, unseen, tasks))
     episodes = draw_episodes(tasks, params["n_episodes"], rng)
     prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
-    return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows
+    return Head(shared, effects, features, prior, scale, np.inf, 1.0), blind, rows
 
 
-def _learn_student(head: Head, rows: Rows, u: np.ndarray, fold: np.ndarray, episodes: Episodes) -> tuple[float, float]:
+def _learn_student(one: Trained, episodes: Episodes) -> tuple[float, float]:
     """ν and κ by the likelihood of the queries of fresh episodes."""
     held = []
     for shots in (2, 5, 10):
         some = episodes.telling(shots)
-        held.append((*_held_out(head, rows, u, fold, some, shots), u[some.query[some.query >= 0]]))
+        held.append((*_held_out(one, some, shots), one.target[some.query[some.query >= 0]]))
     best = (-np.inf, np.inf, 1.0)
     for nu in NUS:
         for kappa in KAPPAS:
             fit = 0.0
             for deviation, mean, variance, offsets, target in held:
-                t = number_of(head._replace(nu=nu, kappa=kappa), deviation, mean, variance, offsets)
+                t = number_of(one.head._replace(nu=nu, kappa=kappa), deviation, mean, variance, offsets)
                 error = (target - mean) / t.spread
                 fit += stats.t.logpdf(error, finite_dof(t.dof)).sum() - np.log(t.spread).sum()
             best = max(best, (fit, nu, kappa))
@@ -174,7 +180,7 @@ def _combine_numbers(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     numbers, targets, names = [], [], []
     for shots in BUCKETS:
         some = episodes.telling(shots)
-        held = [_held_out(one.head, one.rows, one.target, one.fold, some, shots) for one in trained]
+        held = [_held_out(one, some, shots) for one in trained]
         numbers.append([number_of(one.head, *answer) for one, answer in zip(trained, held, strict=True)])
         targets.append(tasks.y[some.query[some.query >= 0]])
         names.append(np.repeat(some.task, np.diff(held[0][-1])))
@@ -188,7 +194,7 @@ def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     log_probas, targets = [], []
     for shots in BUCKETS:
         some = episodes.telling(shots)
-        answers = [_held_out(one.head, one.rows, one.target, one.fold, some, shots)[1:3] for one in trained]
+        answers = [_held_out(one, some, shots)[1:3] for one in trained]
         log_probas.append(log_proba_of(answers, np.full(len(answers[0][0]), shots)))
         targets.append(tasks.y[some.query[some.query >= 0]])
     calibration = learn_temperatures(BUCKETS, log_probas, targets)
@@ -196,14 +202,12 @@ def _combine_classes(trained: list[Trained], tasks: Tasks, episodes: Episodes, r
     return State(np.empty(0, int), None, calibration, heads, np.ones((len(BUCKETS), len(heads))), 0)
 
 
-def _held_out(
-    head: Head, rows: Rows, target: np.ndarray, fold: np.ndarray, episodes: Episodes, shots: int
-) -> tuple[Deviation, np.ndarray, np.ndarray, np.ndarray]:
+def _held_out(one: Trained, episodes: Episodes, shots: int) -> tuple[Deviation, np.ndarray, np.ndarray, np.ndarray]:
     """Deviations of episodes; mean, variance and offsets of their queries."""
     support, query = episodes.support[:, :shots], episodes.query
     s, q = support[support >= 0], query[query >= 0]
-    offsets, bumps, classify = offsets_of((query >= 0).sum(axis=1)), head.features.bumps, head.scale is None
-    support_offsets = offsets_of((support >= 0).sum(axis=1))
-    priors = (head.priors, head.prior_of(fold[episodes.task]))
-    deviation = adapt_deviation(*priors, bumps, take(rows, s), target[s], support_offsets, classify)
-    return deviation, *predict_deviation(*priors, bumps, deviation, take(rows, q), offsets, classify), offsets
+    offsets, support_offsets = offsets_of((query >= 0).sum(axis=1)), offsets_of((support >= 0).sum(axis=1))
+    which, bumps, classify = one.fold[episodes.task], one.head.features.bumps, one.head.scale is None
+    deviation = adapt_deviation(one.blind, which, bumps, take(one.rows, s), one.target[s], support_offsets, classify)
+    answer = predict_deviation(one.blind, which, bumps, deviation, take(one.rows, q), offsets, classify)
+    return deviation, *answer, offsets
