@@ -16,7 +16,7 @@ demo: $(VENV)/.demo ## install, then see a forest meet cities it has never seen 
 
 test: $(VENV)/.test ## install, then run the tests and print the coverage
 	@tests/install_chromium.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not exhaustive" --cov --cov-report=term --durations=60 --durations-min=5
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive" --cov --cov-report=term --durations=60 --durations-min=5
 
 test-exhaustive: $(VENV)/.test ## those that take minutes: twenty rounds of kills, all of scikit-learn's checks
 	$(BIN)/python -m pytest -m exhaustive
@@ -47,7 +47,7 @@ clean: ## remove .venv, builds and caches
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV) # the pip that comes with Python takes twice as long
 
 # $(VENV)/.demo, .test, .lint, .docs, .benchmark: the extra of that name is installed; again only where a version may have changed
 $(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt

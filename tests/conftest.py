@@ -10,7 +10,17 @@ from dummy_learner import DummyRegressor, rows
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # compiling takes longer than what is compiled
 
+LONGEST = (
+    "test_contract", "test_gradient", "test_gradient_faults", "test_persistence", "test_docs", "test_serve_faults",
+    "test_gradient_network", "test_svm", "test_report", "test_evaluation_stored", "test_baselines", "test_forest_prior",
+)  # fmt: skip
+"""Files of a minute or so stand first: no worker is left alone with one at the end."""
 TABLE_KINDS = ["pandas", "pandas-nullable", "polars", "arrow", "ndarray"]
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(params=TABLE_KINDS)

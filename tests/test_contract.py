@@ -8,6 +8,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from conftest import TABLE_KINDS
 from every_learner import CLASSIFIERS, PRECISION, REGRESSORS
 from upstairs import UpstairsError, adaptation
 
@@ -62,10 +63,20 @@ def ask(model, X, **groups):
 
 every_learner = pytest.mark.parametrize("name", list(REGRESSORS))
 every_kind = pytest.mark.parametrize("kind", ["numbers", "two", "many"])
+SLOW_TO_FIT = ("auto", "forest", "gradient")
+"""What the door alone does is shown by the others; `make test-exhaustive` shows it by these, too."""
 
 
-@every_learner
+def dear(value, when):
+    return pytest.param(*value, marks=pytest.mark.exhaustive if when else ())
+
+
 @pytest.mark.parametrize("kind", ["numbers", "two"])
+@pytest.mark.parametrize(
+    ("table_kind", "name"),
+    [dear((table, name), name in SLOW_TO_FIT and table != "pandas") for table in TABLE_KINDS for name in REGRESSORS],
+    indirect=["table_kind"],
+)
 def test_every_kind_of_table_gives_the_same_answers(table_kind, name, kind):
     learner = REGRESSORS[name] if kind == "numbers" else CLASSIFIERS[name]
     target = target_of(kind)
@@ -204,7 +215,7 @@ def test_asking_for_all_at_once_says_what_each_question_says(name, kind):
     assert model.nbytes >= model.support_.X.nbytes
 
 
-@every_learner
+@pytest.mark.parametrize("name", [dear((name,), name in SLOW_TO_FIT) for name in REGRESSORS])
 def test_labels_keep_the_users_type(name):
     for labels in (LABELS["two"], Y > 10, LABELS["many"].astype(float)):
         meta = clone(CLASSIFIERS[name]).fit(numbers(slice(None)), labels, groups=TASK)

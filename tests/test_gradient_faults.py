@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -101,20 +102,27 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert any((tmp_path / "upstairs" / "jax").iterdir())
 
 
-WHERE = "import jax, upstairs; upstairs.MetaGradientRegressor; print(jax.config.values['jax_compilation_cache_dir'])"
+def kept_at(folder, monkeypatch, own=None):
+    """Where JAX keeps what it compiles once it is asked to, in a cache folder and with a folder of the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    before = jax.config.values["jax_compilation_cache_dir"]
+    try:
+        jax.config.update("jax_compilation_cache_dir", own)
+        compiling.keep_compiled()
+        return jax.config.values["jax_compilation_cache_dir"]
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
-def test_a_cache_of_the_users_own_is_left_alone(tmp_path):
-    own = tmp_path / "own"
-    done = run(WHERE, XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=str(own))
-    assert done.stdout.strip() == str(own), done.stderr
+def test_a_cache_of_the_users_own_is_left_alone(tmp_path, monkeypatch):
+    assert kept_at(tmp_path, monkeypatch, own="own") == "own"
     assert not (tmp_path / "upstairs").exists()
+    assert kept_at(tmp_path, monkeypatch) == str(tmp_path / "upstairs" / "jax")
 
 
-def test_a_folder_that_cannot_be_made_is_no_fault(tmp_path):
+def test_a_folder_that_cannot_be_made_is_no_fault(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    done = run(WHERE, XDG_CACHE_HOME=str(tmp_path / "file"))
-    assert done.stdout.strip() == "None", done.stderr
+    assert kept_at(tmp_path / "file", monkeypatch) is None
 
 
 def test_what_the_user_tells_xla_stands(monkeypatch):

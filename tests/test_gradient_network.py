@@ -74,7 +74,9 @@ def path(fitted, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["functions", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in KINDS if kind != "functions")]
+)  # docs/own-network.md runs the others
 def test_own_networks_fit_and_survive_the_disk(kind, tmp_path):
     meta = MetaGradientRegressor(network=KINDS[kind](), **SMALL).fit(X[SEEN], Y[SEEN], groups=TASK[SEEN])
     zero, eight = np.mean((answers(meta) - Y[LATER]) ** 2, axis=1)

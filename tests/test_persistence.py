@@ -20,7 +20,7 @@ from upstairs import UpstairsError, flatten, learners, persistence
 
 DATA = Path(__file__).parent / "data"
 FEWER = {
-    "auto": {"learners": ("pooled", "hierarchical-ridge")},
+    "auto": {"learners": ("shrunk-mean", "hierarchical-ridge")},
     "forest": SMALL_FOREST,
     "gradient": SMALL_DESCENT,
     "svm": SMALL_MACHINE,

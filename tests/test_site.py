@@ -13,7 +13,7 @@ import upstairs
 
 ROOT = Path(__file__).parents[1]
 DOCS, EXAMPLES = ROOT / "docs", sorted((ROOT / "examples").glob("*.py"))
-CHEAPEST = {"plot_drug", "plot_gradient_descent_mended"}
+CHEAPEST = {"plot_gradient_descent_mended"}
 SHORTEST, LONGEST = 60, 130
 
 RUN = """import runpy, sys, warnings
