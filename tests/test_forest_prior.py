@@ -72,7 +72,7 @@ def test_columns_that_mean_nothing_get_no_variance():
     task = np.repeat(np.arange(40), 20)
     y = rng.normal(size=40)[task] + rng.normal(size=800)
     meta = MetaRandomForestRegressor(n_effect_trees=20, n_episodes=300, random_state=0).fit(
-        rng.normal(size=(800, 30)), y, groups=task
+        rng.normal(size=(800, 60)), y, groups=task
     )
     prior = meta.state_.heads[0].prior
     assert prior.linear[3:].sum() + prior.bump.sum() + (prior.slopes[:, 3:] ** 2).sum() < 0.3
