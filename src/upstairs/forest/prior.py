@@ -33,7 +33,7 @@ PENALTY, CLASS_PENALTY = 2e-4, 6e-5
 SLOPE_PENALTY = 20.0
 """Over the number of rows, of each slope squared: a prior of variance 1/40, which fifty rows hardly move."""
 FEW = 10
-"""Components: where there are more, they share what so many may vary."""
+"""Components: where there are more, they share what so many may vary, and slopes cost more."""
 SQUARED_SHARE = 0.7
 WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
 BLIND_STEPS = 4
@@ -52,7 +52,8 @@ def learn_priors(
     most = MOST_CLASS_THETA if classify else MOST_THETA
     start = _first_guess(features, float(np.clip(level, 0.01, min(100.0, most))), sigma2, rng)
     data, fold = gather(rows, target, episodes, features), fold[episodes.task]
-    minimise = functools.partial(_minimise, most=most, slope_penalty=SLOPE_PENALTY / len(target), classify=classify)
+    many = max(1.0, len(start.linear) / FEW)
+    minimise = functools.partial(_minimise, most=most, slope_penalty=many * SLOPE_PENALTY / len(target), classify=classify)
     # most of the way on few episodes: a step costs a fifth there
     warm = minimise(start, _some(data, slice(WARM_UP_EPISODES)), MOST_STEPS[0])
     prior = minimise(warm, data, MOST_STEPS[1])
@@ -155,7 +156,6 @@ def _add_penalty(
     theta = np.concatenate([prior.linear, alike_weights(prior)])
     theta[0] = 0.0
     unit = 0.01 / max(1.0, (len(theta) - 1) / FEW)
-    slope_penalty *= max(1.0, len(prior.linear) / FEW)
     value += penalty * np.log1p(theta / unit).sum() + slope_penalty * (prior.slopes**2).sum()
     slope = np.concatenate([penalty * theta / (unit + theta), 2 * slope_penalty * prior.slopes.ravel(), [0.0, 0.0]])
     return value, gradient + slope
