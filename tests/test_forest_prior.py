@@ -5,6 +5,8 @@ import pytest
 
 from test_forest import make_rows
 from upstairs import MetaRandomForestRegressor
+from upstairs.adaptation import adapt, predict
+from upstairs.auto import inner as auto_room
 from upstairs.datasets import make_grouped_forest, make_random_slopes
 from upstairs.episodes import draw_episodes
 from upstairs.forest import prior as prior_room
@@ -140,3 +142,25 @@ def test_what_is_judged_is_predicted_by_priors_that_never_saw_it(monkeypatch):
         widths.append(np.diff(meta.adapt(X[:6], y[:6]).predict_interval(X)).mean())
     # intervals are calibrated by what those priors say of their own fold
     assert abs(widths[1] / widths[0] - 1) > 0.05
+
+
+def test_a_known_task_is_judged_by_the_prior_that_never_saw_it_and_answered_for_by_that_of_all():
+    X, y, task, _ = make_random_slopes(30, 12, 2, random_state=0)
+    meta = MetaRandomForestRegressor(random_state=0, n_effect_trees=0, n_episodes=100).fit(X, y, groups=task)
+    state, (head,), Z = meta.state_, meta.state_.heads, meta.columns_.encode(X)
+    answered, judged = meta.predict(X, groups=task), predict(adapt(meta, meta.known_, state.fold), Z, task)[0].mean
+    assert (judged != answered).all()
+    fold = state.fold[0]
+    for which in (-1, fold):
+        priors = [one._replace(linear=one.linear * (9 if k == which else 1)) for k, one in enumerate(head.priors, start=-1)]
+        meta.state_ = state._replace(heads=(head._replace(prior=priors[0], blind=tuple(priors[1:])),))
+        moved = predict(adapt(meta, meta.known_, state.fold), Z, task)[0].mean != judged
+        np.testing.assert_array_equal(moved, state.fold[task] == which)
+        assert (meta.predict(X, groups=task) != answered).all() == (which < 0)
+    auto = auto_room.State(
+        np.arange(30), head.scale, state.calibration, (auto_room.Member("forest", state),), np.ones((6, 1)), 0
+    )
+    assert auto_room.for_known(auto).members[0].state.heads[0].blind == () != head.blind
+    # models of older versions have no such priors
+    meta.state_ = state._replace(heads=(head._replace(blind=()),))
+    assert (predict(adapt(meta, meta.known_, state.fold), Z, task)[0].mean == answered).all()

@@ -14,10 +14,14 @@ import numpy as np
 from upstairs.prediction import ClassPrediction, Explanation, Prediction
 from upstairs.tasks import Tasks, group_rows
 
-__all__ = ["Adaptation", "Learner", "adapt", "bytes_of", "explain", "locate", "predict"]
+__all__ = ["Adaptation", "Learner", "adapt", "adapt_known", "bytes_of", "explain", "locate", "predict"]
 
 BLOCK = 8192
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
+
+
+def _the_same(state: Any) -> Any:
+    return state
 
 
 def _holds_no_functions(state: Any, params: dict) -> Any:
@@ -43,6 +47,9 @@ class Learner(NamedTuple):
     restore : (state, params) -> state
         What `upstairs.load` does last: put functions among the parameters, which no file holds, back into the state, or raise
         an UpstairsError where they don't fit.
+    for_known : (state) -> state
+        The state that answers for known tasks, where it isn't the one that judges: what is learned across tasks may come out
+        better with the task's own rows, but then looks better on that task than it will on unseen ones.
     """
 
     learn: Callable[[Tasks, int, dict, np.random.Generator], tuple[Any, Any]]
@@ -52,6 +59,7 @@ class Learner(NamedTuple):
     state: type
     info: type
     restore: Callable[[Any, dict], Any] = _holds_no_functions
+    for_known: Callable[[Any], Any] = _the_same
 
 
 class Adaptation(NamedTuple):
@@ -65,15 +73,13 @@ class Adaptation(NamedTuple):
 
 
 def adapt(meta: Any, support: Tasks, fold: np.ndarray | None = None) -> Adaptation:
-    fold = np.append(np.full(support.n_tasks, -1) if fold is None else fold, -1)
-    support = support._replace(offsets=np.append(support.offsets, support.offsets[-1]))
-    _, first = np.unique((support.offsets[:-1] + np.arange(len(fold))) // BLOCK, return_index=True)
-    edges = [*first.tolist(), len(fold)]
-    adapted = [
-        meta.learner.adapt(meta.state_, support.between(start, stop), fold[start:stop])
-        for start, stop in itertools.pairwise(edges)
-    ]
-    return Adaptation(meta.learner, meta.state_, support, edges, adapted)
+    """Adapt to tasks of which the parts of the state without these folds [T] saw none; without folds, to unseen tasks."""
+    return _adapt(meta.learner, meta.state_, support, np.full(support.n_tasks, -1) if fold is None else fold)
+
+
+def adapt_known(meta: Any, which: np.ndarray) -> Adaptation:
+    """Adapt to these known tasks [T], to answer for them."""
+    return _adapt(meta.learner, meta.learner.for_known(meta.state_), meta.known_.take(which), meta.state_.fold[which])
 
 
 def predict(adaptation: Adaptation, Z: np.ndarray, task: np.ndarray) -> tuple[Prediction | ClassPrediction, np.ndarray]:
@@ -116,3 +122,14 @@ def bytes_of(value: Any) -> int:
     if isinstance(value, tuple | list):
         return sum(map(bytes_of, value))
     return getattr(value.base if getattr(value, "base", None) is not None else value, "nbytes", 0)
+
+
+def _adapt(learner: Learner, state: Any, support: Tasks, fold: np.ndarray) -> Adaptation:
+    fold = np.append(fold, -1)
+    support = support._replace(offsets=np.append(support.offsets, support.offsets[-1]))
+    _, first = np.unique((support.offsets[:-1] + np.arange(len(fold))) // BLOCK, return_index=True)
+    edges = [*first.tolist(), len(fold)]
+    adapted = [
+        learner.adapt(state, support.between(start, stop), fold[start:stop]) for start, stop in itertools.pairwise(edges)
+    ]
+    return Adaptation(learner, state, support, edges, adapted)

@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from upstairs.adaptation import Learner, adapt, locate, predict
+from upstairs.adaptation import Learner, adapt, adapt_known, locate, predict
 from upstairs.adapted import (
     AdaptedClassifier,
     AdaptedClassifiers,
@@ -191,8 +191,7 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
             asked, task = np.unique(locate(self.known_.ids, groups), return_inverse=True)
             if len(asked) and asked[0] == -1:
                 asked, task = asked[1:], task - 1
-        adaptation = adapt(self, self.known_.take(asked), self.state_.fold[asked])
-        return self, *predict(adaptation, Z, task)
+        return self, *predict(adapt_known(self, asked), Z, task)
 
     def _set_columns(self, columns: Columns) -> None:
         """What fit and load both leave of the columns, some of it for scikit-learn."""

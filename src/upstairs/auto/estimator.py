@@ -9,7 +9,7 @@ from upstairs.contract import Learner, MetaClassifier, MetaRegressor
 
 __all__ = ["AutoMetaClassifier", "AutoMetaRegressor"]
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info)
+LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, for_known=inner.for_known)
 LEARNERS = ("forest", "gradient", "svm", "hierarchical-ridge")
 CONSTRAINTS = {
     "learners": [tuple, list],

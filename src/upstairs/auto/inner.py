@@ -17,7 +17,18 @@ from upstairs.prediction import ClassPrediction, Explanation, Prediction, quanti
 from upstairs.target import Scale, back_quantile, forward
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Member", "State", "adapt", "blend_classes", "blend_numbers", "explain", "learner_of", "predict"]
+__all__ = [
+    "Adapted",
+    "Member",
+    "State",
+    "adapt",
+    "blend_classes",
+    "blend_numbers",
+    "explain",
+    "for_known",
+    "learner_of",
+    "predict",
+]
 
 TAIL = 0.05
 """Quantiles averaged are this and its opposite; their distance is the blend's spread."""
@@ -99,6 +110,11 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
         _sum([_on_scale(one, scale, state.scale) for one, scale in zip(output, scales, strict=True)], weight)
         for output in zip(*explained, strict=True)
     )
+
+
+def for_known(state: State) -> State:
+    """Each member's own."""
+    return state._replace(members=tuple(Member(name, learner_of(name).for_known(member)) for name, member in state.members))
 
 
 def blend_numbers(

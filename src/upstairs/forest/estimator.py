@@ -9,7 +9,7 @@ from upstairs.forest import inner, outer
 
 __all__ = ["MetaRandomForestClassifier", "MetaRandomForestRegressor"]
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info)
+LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, for_known=inner.for_known)
 CONSTRAINTS = {
     "n_folds": [Interval(Integral, 2, 100, closed="both")],
     "n_effect_trees": [Interval(Integral, 0, 10_000, closed="both")],

@@ -22,7 +22,7 @@ from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks
 from upstairs.trees import Trees, leaf_of
 
-__all__ = ["Adapted", "Head", "State", "adapt", "explain", "log_proba_of", "number_of", "predict", "target_of"]
+__all__ = ["Adapted", "Head", "State", "adapt", "explain", "for_known", "log_proba_of", "number_of", "predict", "target_of"]
 
 
 class Head(NamedTuple):
@@ -39,6 +39,8 @@ class Head(NamedTuple):
         None for a logit.
     nu, kappa : float
         Degrees of freedom before any row is seen, and scale, of the predictive Student t.
+    blind : tuple of K Prior
+        Each of the tasks out of one fold; empty in models of older versions.
     """
 
     mean: SharedMean
@@ -48,6 +50,16 @@ class Head(NamedTuple):
     scale: Scale | None
     nu: float
     kappa: float
+    blind: tuple[Prior, ...] = ()
+
+    @property
+    def priors(self) -> tuple[Prior, ...]:
+        """That of all tasks, then those blind to a fold."""
+        return (self.prior, *self.blind)
+
+    def prior_of(self, fold: np.ndarray) -> np.ndarray:
+        """Which of ``priors`` never saw a task of these folds [T]; the first for fold -1."""
+        return fold + 1 if self.blind else np.zeros(len(fold), int)
 
 
 class State(NamedTuple):
@@ -78,7 +90,7 @@ class State(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """T adapted tasks: the deviation of each head, and the fold [T] whose shared mean it uses (-1: that of all)."""
+    """T adapted tasks: the deviation of each head, and the fold [T] whose shared mean and prior it uses (-1: those of all)."""
 
     deviations: tuple[Deviation, ...]
     fold: np.ndarray
@@ -90,8 +102,8 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     for c, head in enumerate(state.heads):
         rows = features_of(head, support, fold)
         target = target_of(head, support.y, c, len(state.heads))
-        which, bumps, classify = np.zeros(support.n_tasks, int), head.features.bumps, head.scale is None
-        deviations.append(adapt_deviation((head.prior,), which, bumps, rows, target, support.offsets, classify))
+        priors, bumps, classify = (head.priors, head.prior_of(fold)), head.features.bumps, head.scale is None
+        deviations.append(adapt_deviation(*priors, bumps, rows, target, support.offsets, classify))
     return Adapted(tuple(deviations), fold)
 
 
@@ -100,8 +112,8 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     answers = []
     for head, deviation in zip(state.heads, adapted.deviations, strict=True):
         rows = features_of(head, query, adapted.fold)
-        which, bumps, classify = np.zeros(query.n_tasks, int), head.features.bumps, head.scale is None
-        answers.append(predict_deviation((head.prior,), which, bumps, deviation, rows, query.offsets, classify))
+        priors, bumps, classify = (head.priors, head.prior_of(adapted.fold)), head.features.bumps, head.scale is None
+        answers.append(predict_deviation(*priors, bumps, deviation, rows, query.offsets, classify))
     shots = np.repeat(np.diff(adapted.deviations[0].offsets), query.sizes)
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, shots, log_proba_of(answers, shots)))
@@ -119,8 +131,14 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     for head, deviation in ((state.heads[h], adapted.deviations[h]) for h in asked):
         base, shared = explain_mean(head.mean, query.X)
         rows = features_of(head, query, adapted.fold)
-        explanations.append(explain_deviation(head.prior, head.features, deviation, rows, base, shared))
+        prior = head.priors[head.prior_of(adapted.fold)[0]]
+        explanations.append(explain_deviation(prior, head.features, deviation, rows, base, shared))
     return tuple(explanations)
+
+
+def for_known(state: State) -> State:
+    """The prior of all tasks answers for known ones: a fold's, of fewer tasks, costs them more than it is less certain."""
+    return state._replace(heads=tuple(head._replace(blind=()) for head in state.heads))
 
 
 def features_of(head: Head, tasks: Tasks, fold: np.ndarray) -> Rows:

@@ -20,7 +20,7 @@ from upstairs.forest.boosting import Fold, make_folds
 from upstairs.forest.deviation import Deviation, adapt_deviation, predict_deviation
 from upstairs.forest.effects import blind_leaves, grow_effect_trees
 from upstairs.forest.inner import Head, State, log_proba_of, number_of
-from upstairs.forest.kernel import Prior, Rows, learn_features, take, to_rows
+from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.noise import noise_variance
 from upstairs.forest.prior import learn_priors
@@ -69,11 +69,10 @@ class Info(NamedTuple):
 class Trained(NamedTuple):
     """A head, and the meta-train rows as it sees them out of fold, with their targets [n] and the fold [T] of each task.
 
-    ``blind`` [K] are its priors without each fold of tasks; ``level`` and ``noise`` are variances on the user's scale.
+    ``level`` and ``noise`` are variances on the user's scale.
     """
 
     head: Head
-    blind: tuple[Prior, ...]
     rows: Rows
     target: np.ndarray
     fold: np.ndarray
@@ -120,10 +119,10 @@ def _learn_numbers(
         shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng, scale.log)
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
-        head, blind, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
+        head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
         episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
         noise = noise_variance(head, rows, u, tasks, fold, episodes)
-        one = Trained(head, blind, rows, u, fold, b * scale.sd**2, noise * scale.sd**2)
+        one = Trained(head, rows, u, fold, b * scale.sd**2, noise * scale.sd**2)
         nu, kappa = _learn_student(one, episodes)
         trained.append(one._replace(head=head._replace(nu=nu, kappa=kappa)))
     return trained
@@ -139,22 +138,22 @@ def _learn_classes(
         shared, f_w, f_b = learn_shared_mean(tasks, y, folds, True, params["learning_rate"], rng)
         offset = newton_offsets(y, f_w, tasks.offsets, np.zeros(tasks.n_tasks), steps=5, variance=0.5)
         residual = y - expit(jackknife_logit(y, f_w, tasks.offsets, offset, 0.5))
-        head, blind, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
-        trained.append(Trained(head, blind, rows, y, fold, float(head.prior.linear[0]), 1.0))
+        head, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
+        trained.append(Trained(head, rows, y, fold, float(head.prior.linear[0]), 1.0))
     return trained
 
 
 def _learn_head(
     tasks: Tasks, fold: np.ndarray, target: np.ndarray, shared: SharedMean, f_w: np.ndarray, f_b: np.ndarray,
     residual: np.ndarray, level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
-) -> tuple[Head, tuple[Prior, ...], Rows]:  # fmt: skip
+) -> tuple[Head, Rows]:  # fmt: skip
     """Effect trees on the leave-one-out residual [n], features, and the priors from a first guess of level and noise."""
     effects, unseen = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
     rows = to_rows(features, tasks.X, f_w, f_b, blind_leaves(effects, unseen, tasks))
     episodes = draw_episodes(tasks, params["n_episodes"], rng)
     prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
-    return Head(shared, effects, features, prior, scale, np.inf, 1.0), blind, rows
+    return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows
 
 
 def _learn_student(one: Trained, episodes: Episodes) -> tuple[float, float]:
@@ -207,7 +206,7 @@ def _held_out(one: Trained, episodes: Episodes, shots: int) -> tuple[Deviation, 
     support, query = episodes.support[:, :shots], episodes.query
     s, q = support[support >= 0], query[query >= 0]
     offsets, support_offsets = offsets_of((query >= 0).sum(axis=1)), offsets_of((support >= 0).sum(axis=1))
-    which, bumps, classify = one.fold[episodes.task], one.head.features.bumps, one.head.scale is None
-    deviation = adapt_deviation(one.blind, which, bumps, take(one.rows, s), one.target[s], support_offsets, classify)
-    answer = predict_deviation(one.blind, which, bumps, deviation, take(one.rows, q), offsets, classify)
-    return deviation, *answer, offsets
+    head, fold = one.head, one.fold[episodes.task]
+    priors, bumps, classify = (head.priors, head.prior_of(fold)), head.features.bumps, head.scale is None
+    deviation = adapt_deviation(*priors, bumps, take(one.rows, s), one.target[s], support_offsets, classify)
+    return deviation, *predict_deviation(*priors, bumps, deviation, take(one.rows, q), offsets, classify), offsets
