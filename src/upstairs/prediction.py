@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from upstairs.target import Scale, back_mean, back_quantile, back_std, forward
 
@@ -17,6 +17,7 @@ __all__ = [
     "log_density",
     "log_likelihood",
     "quantile",
+    "t_log_density",
     "t_quantile",
 ]
 
@@ -108,10 +109,17 @@ def t_quantile(dof: np.ndarray, probability: float) -> np.ndarray:
     return np.where(np.isinf(dof), special.ndtri(probability), special.stdtrit(finite_dof(dof), probability))[rows]
 
 
+def t_log_density(t: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """Log density [n] of Student's t, whose constant is computed once for each number of degrees of freedom, as above."""
+    dof, rows = np.unique(finite_dof(dof), return_inverse=True)
+    constant = special.gammaln((dof + 1) / 2) - special.gammaln(dof / 2) - np.log(np.pi * dof) / 2
+    return constant[rows] - ((dof + 1) / 2)[rows] * np.log1p(t**2 / dof[rows])
+
+
 def log_density(prediction: Prediction, scale: Scale, y: np.ndarray) -> np.ndarray:
     """Log density [n] of y, on the user's own scale."""
     error = (forward(scale, y) - prediction.center) / prediction.spread
-    density = stats.t.logpdf(error, finite_dof(prediction.dof)) - np.log(prediction.spread * scale.sd)
+    density = t_log_density(error, prediction.dof) - np.log(prediction.spread * scale.sd)
     return density - np.log(np.maximum(y + scale.shift, 1e-300)) if scale.log else density
 
 

@@ -1,7 +1,8 @@
 """Boosting on many tasks: K boosters, each blind to one fold of tasks, stopped together by the tasks they don't see.
 
 `boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the training tasks and for the
-held-out error. One number of rounds serves all folds: the argmin of the weighted mean of the held-out curves.
+held-out error. One number of rounds serves all folds: where the weighted mean of the held-out curves is lowest, found once it
+hasn't fallen for some rounds; a mean of several is smooth, so that few will do.
 """
 
 import itertools
@@ -15,7 +16,7 @@ from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["Boosted", "Fold", "Loss", "boost", "make_folds"]
 
-PATIENCE, MOST_ROUNDS = 40, 600
+PATIENCE, MOST_ROUNDS = 15, 600
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
@@ -95,15 +96,15 @@ def boost(
     params = PARAMS | own | {"min_data_in_leaf": int(np.clip(start.shape[1] // 100, 5, 20))}
     boosters = [lightgbm.Booster(params, fold.binned) if fold.can_split else None for fold in folds]
     runs = map(_held_out_errors, boosters, folds, start, itertools.repeat(loss))
-    curves: list[tuple[float, ...]] = []
-    # the first fold that is done ends the others: beyond its last round there is no mean
+    weights = [len(fold.held_rows) for fold in folds]
+    curve: list[float] = []
+    # the first fold that can't be split further ends the others: beyond its last round there is no mean
     for errors in itertools.islice(zip(*runs, strict=False), MOST_ROUNDS + 1):
-        curves.append(errors)
-        if len(curves) > PATIENCE + np.argmin(curves, axis=0).min():
+        curve.append(np.average(errors, weights=weights))
+        if len(curve) > PATIENCE + np.argmin(curve):
             break
-    mean_curve = np.average(curves, axis=1, weights=[len(fold.held_rows) for fold in folds])
-    rounds = int(np.argmin(mean_curve))
-    return Boosted(boosters, rounds, float(mean_curve[rounds]))
+    rounds = int(np.argmin(curve))
+    return Boosted(boosters, rounds, float(curve[rounds]))
 
 
 def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:

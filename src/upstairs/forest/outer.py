@@ -10,7 +10,6 @@ never saw it.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.special import expit
 
 from upstairs.blending import blend_heads
@@ -26,7 +25,7 @@ from upstairs.forest.noise import noise_variance
 from upstairs.forest.prior import learn_priors
 from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
-from upstairs.prediction import finite_dof
+from upstairs.prediction import t_log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
 
@@ -169,7 +168,7 @@ def _learn_student(one: Trained, episodes: Episodes) -> tuple[float, float]:
             for deviation, mean, variance, offsets, target in held:
                 t = number_of(one.head._replace(nu=nu, kappa=kappa), deviation, mean, variance, offsets)
                 error = (target - mean) / t.spread
-                fit += stats.t.logpdf(error, finite_dof(t.dof)).sum() - np.log(t.spread).sum()
+                fit += t_log_density(error, t.dof).sum() - np.log(t.spread).sum()
             best = max(best, (fit, nu, kappa))
     return best[1:]
 
