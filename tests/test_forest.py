@@ -67,10 +67,19 @@ def test_leave_one_out_equals_leaving_each_row_out():
 
 def test_the_within_loss_ignores_a_level_that_is_shared_by_a_large_task():
     u, offsets, rows = np.full(1000, 5.0), np.array([0, 1000]), np.arange(1000)
-    gradient, hessian = within_loss(u, w=1.0, b=1.0).gradient(None, np.zeros(1000), rows, offsets)
+    gradient, hessian = within_loss(u, w=1.0, b=1.0)(rows, offsets).gradient(np.zeros(1000))
     assert np.abs(gradient).max() < 0.01
     assert (hessian == 1).all()
     np.testing.assert_allclose(shrunk_levels(u, offsets, 1.0, 1.0)[0], 5 * 1000 / 1001)
+
+
+def test_the_within_loss_knows_the_levels_of_its_rows_tasks():
+    rng = np.random.default_rng(0)
+    u, F, rows, offsets = rng.normal(size=50), rng.normal(size=20), rng.permutation(50)[:20], np.array([0, 1, 8, 20])
+    loss, r = within_loss(u, w=0.5, b=2.0)(rows, offsets), u[rows] - F
+    level = np.repeat(shrunk_levels(r, offsets, 0.5, 2.0)[0], np.diff(offsets))
+    np.testing.assert_allclose(loss.gradient(F)[0], level - r)
+    np.testing.assert_allclose(loss.held_out(F), (leave_one_out(r, offsets, 0.5, 2.0) ** 2).mean())
 
 
 def test_jackknife_is_close_to_fitting_without_the_row():

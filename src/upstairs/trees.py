@@ -105,34 +105,31 @@ class Booster(NamedTuple):
 
 def flatten(boosters: Sequence[Booster]) -> Trees:
     """All trees of the boosters."""
-    parts: dict[str, list] = {name: [] for name in Trees._fields[:-1]}
-    n_leaves = n_words = 0
-    for text, weight, group in boosters:
-        for tree in _read_trees(text):
-            decision, threshold = tree["decision_type"].astype(np.uint8), tree["threshold"]
-            category = (decision & CATEGORY).astype(bool)
-            stays = np.where(decision & NAN_IS_MISSING, decision & DEFAULT_LEFT, threshold >= 0)
-            bounds = tree["cat_boundaries"].astype(np.int32)
-            which = np.where(category, threshold, 0).astype(np.int32)
-            parts["feature"].append(tree["split_feature"])
-            parts["threshold"].append(_round_down(np.where(category, 0, threshold)))
-            parts["rule"].append(np.where(category, IN_SET, np.where(stays, NAN_STAYS, NAN_MOVES)))
-            parts["leaf"].append(_split_leaves(tree["left_child"].astype(np.int32)))
-            parts["bits_at"].append(np.where(category, bounds[which] + n_words, 0))
-            parts["n_bits"].append(np.where(category, 32 * (bounds[np.minimum(which + 1, len(bounds) - 1)] - bounds[which]), 0))
-            parts["bits"].append(tree["cat_threshold"])
-            parts["value"].append(tree["leaf_value"] * weight)
-            parts["first_leaf"].append([n_leaves])
-            parts["group"].append([group])
-            n_leaves += len(tree["leaf_value"])
-            n_words += len(tree["cat_threshold"])
-    kinds = (np.int16, np.float32, np.uint8, np.uint8, np.int32, np.int32, np.uint32, np.float64, np.int32, np.int16)
-    arrays = {
-        name: np.concatenate(part).astype(kind) if part else np.empty(0, kind)
-        for (name, part), kind in zip(parts.items(), kinds, strict=True)
-    }
-    trees = Trees(**arrays, levels=None)
-    return trees._replace(levels=_learn_levels(trees))
+    texts = [(lines, weight, group) for text, weight, group in boosters for lines in _read_trees(text)]
+    trees, weights, groups = zip(*texts, strict=True) if texts else ((), (), ())
+    (value, n_leaves), (threshold, n_splits) = (_read_all(trees, name) for name in ("leaf_value", "threshold"))
+    decision = _read_all(trees, "decision_type")[0].astype(np.uint8)
+    tree, first_leaf = np.repeat(np.arange(len(trees)), n_splits), _starts(n_leaves)
+    category = (decision & CATEGORY).astype(bool)
+    stays = np.where(decision & NAN_IS_MISSING, decision & DEFAULT_LEFT, threshold >= 0)
+    # the threshold of a category split is the number of its bit set among those of its tree
+    (bounds, n_bounds), (bits, n_words) = (_read_all(trees, name) for name in ("cat_boundaries", "cat_threshold"))
+    own = np.where(category, threshold, 0).astype(np.int64)[category] + _starts(n_bounds)[tree[category]]
+    bits_at, n_bits = np.zeros((2, len(tree)), np.int32)
+    bits_at[category], n_bits[category] = bounds[own] + _starts(n_words)[tree[category]], 32 * (bounds[own + 1] - bounds[own])
+    flat = Trees(
+        feature=_read_all(trees, "split_feature")[0].astype(np.int16),
+        threshold=_round_down(np.where(category, 0, threshold)),
+        rule=np.where(category, IN_SET, np.where(stays, NAN_STAYS, NAN_MOVES)).astype(np.uint8),
+        leaf=_split_leaves(_read_all(trees, "left_child")[0].astype(np.int64), _starts(n_splits)[tree]),
+        bits_at=bits_at,
+        n_bits=n_bits,
+        bits=bits.astype(np.uint32),
+        value=value * np.repeat(np.array(weights, np.float64), n_leaves),
+        first_leaf=first_leaf.astype(np.int32),
+        group=np.array(groups, np.int16),
+    )
+    return flat._replace(levels=_learn_levels(flat))
 
 
 def sum_of(trees: Trees, X: np.ndarray, n_groups: int) -> np.ndarray:
@@ -245,12 +242,12 @@ def _move_categories(X, start, n, j, bits, first, n_bits, old, new, at):  # prag
                 at[i] = new
 
 
-def _split_leaves(left_child: np.ndarray) -> np.ndarray:
+def _split_leaves(left_child: np.ndarray, first_split: np.ndarray) -> np.ndarray:
     """The leaf that each split divides: the one at the end of its left branches, since a divided leaf keeps its number."""
-    leaf = left_child.copy()
-    for split in range(len(leaf) - 1, -1, -1):  # children come after their parents
-        leaf[split] = leaf[leaf[split]] if leaf[split] >= 0 else -1 - leaf[split]
-    return leaf
+    leaf = np.where(left_child >= 0, left_child + first_split, left_child)
+    while (inner := leaf >= 0).any():
+        leaf[inner] = leaf[leaf[inner]]
+    return (-1 - leaf).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=64)
@@ -258,19 +255,24 @@ def _parse(text: str) -> lightgbm.Booster:
     return lightgbm.Booster(model_str=text)
 
 
-def _read_trees(text: str) -> list[dict[str, np.ndarray]]:
-    """The arrays of each tree in LightGBM's own text."""
+def _read_trees(text: str) -> list[dict[str, str]]:
+    """The lines of each tree in LightGBM's own text; of one that is a single leaf, its value only."""
     trees = []
     for block in text[: text.index("end of trees")].split("\nTree=")[1:]:
         lines = dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)
-        names = ("split_feature", "threshold", "decision_type", "left_child", "cat_threshold")
-        tree = {name: np.array(lines.get(name, "").split(), dtype=np.float64) for name in names}
-        tree["leaf_value"] = np.array(lines["leaf_value"].split(), dtype=np.float64)
-        tree["cat_boundaries"] = np.array(lines.get("cat_boundaries", "0").split(), dtype=np.float64)
-        if lines["num_leaves"] == "1":
-            tree |= {name: np.empty(0) for name in names}
-        trees.append(tree)
+        trees.append({"leaf_value": lines["leaf_value"]} if lines["num_leaves"] == "1" else lines)
     return trees
+
+
+def _read_all(trees: Sequence[dict[str, str]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of that name of all trees, one after the other, and how many each tree has [M]."""
+    texts = [tree.get(name, "").strip() for tree in trees]
+    counts = [text.count(" ") + 1 if text else 0 for text in texts]
+    return np.fromstring(" ".join(filter(None, texts)), sep=" "), np.array(counts, int)
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    return np.cumsum(sizes) - sizes
 
 
 def _round_down(threshold: np.ndarray) -> np.ndarray:

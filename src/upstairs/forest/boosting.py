@@ -1,8 +1,8 @@
 """Boosting on many tasks: K boosters, each blind to one fold of tasks, stopped together by the tasks they don't see.
 
-`boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the training tasks and for the
-held-out error. One number of rounds serves all folds: where the weighted mean of the held-out curves is lowest, found once it
-hasn't fallen for some rounds; a mean of several is smooth, so that few will do.
+`boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the tasks that a booster sees, and
+for the error on those that it doesn't. One number of rounds serves all folds: where the weighted mean of the held-out curves is
+lowest, found once it has hardly fallen for some rounds; a mean of several is smooth, so that few will do.
 """
 
 import itertools
@@ -14,9 +14,9 @@ import numpy as np
 
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["Boosted", "Fold", "Loss", "boost", "make_folds"]
+__all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "make_folds"]
 
-PATIENCE, MOST_ROUNDS = 15, 600
+PATIENCE, LEAST_GAIN, MOST_ROUNDS = 15, 5e-4, 600
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
@@ -31,17 +31,19 @@ PARAMS = {
 }
 
 
-class Loss(NamedTuple):
-    """What to descend, for rows (indices) sorted by task with the given offsets.
+class LossOfRows(NamedTuple):
+    """What to descend on n rows, by what the model says of them, F [n].
 
-    start : (rows, offsets) -> whatever the loss keeps between rounds
-    gradient : (kept, F, rows, offsets) -> gradient [n], Hessian [n]
-    held_out : (kept, F, rows, offsets) -> mean error over the rows
+    gradient : F -> gradient [n], Hessian [n]
+    held_out : F -> mean error
     """
 
-    start: Callable
     gradient: Callable
     held_out: Callable
+
+
+Loss = Callable[[np.ndarray, np.ndarray], LossOfRows]
+"""Of rows (indices), sorted by task, and the offsets of their tasks."""
 
 
 class Fold(NamedTuple):
@@ -98,10 +100,13 @@ def boost(
     runs = map(_held_out_errors, boosters, folds, start, itertools.repeat(loss))
     weights = [len(fold.held_rows) for fold in folds]
     curve: list[float] = []
+    last_gain = 0
     # the first fold that can't be split further ends the others: beyond its last round there is no mean
     for errors in itertools.islice(zip(*runs, strict=False), MOST_ROUNDS + 1):
         curve.append(np.average(errors, weights=weights))
-        if len(curve) > PATIENCE + np.argmin(curve):
+        if curve[-1] < (1 - LEAST_GAIN) * curve[last_gain]:
+            last_gain = len(curve) - 1
+        if len(curve) > PATIENCE + last_gain:
             break
     rounds = int(np.argmin(curve))
     return Boosted(boosters, rounds, float(curve[rounds]))
@@ -110,17 +115,17 @@ def boost(
 def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:
     """The held-out error after 0, 1, 2, … rounds, each of which is grown when it is asked for."""
     seen, unseen = start[fold.rows], start[fold.held_rows]
-    kept, held_kept = loss.start(fold.rows, fold.offsets), loss.start(fold.held_rows, fold.held_offsets)
-    yield loss.held_out(held_kept, unseen, fold.held_rows, fold.held_offsets)
+    own, held = loss(fold.rows, fold.offsets), loss(fold.held_rows, fold.held_offsets)
+    yield held.held_out(unseen)
     if booster is None:
         return
     booster.add_valid(fold.held_binned, "held out")
 
     def objective(F, _):
-        return loss.gradient(kept, seen + F, fold.rows, fold.offsets)
+        return own.gradient(seen + F)
 
     def watch(F, _):
-        return "error", loss.held_out(held_kept, unseen + F, fold.held_rows, fold.held_offsets), False
+        return "error", held.held_out(unseen + F), False
 
     while not booster.update(fobj=objective):
         yield booster.eval_valid(watch)[-1][2]

@@ -8,8 +8,8 @@ those of a row whose level the *other* rows of its task tell: leave-one-out for 
 import numpy as np
 from scipy.special import expit
 
-from upstairs.forest.boosting import Loss
-from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, task_sums
+from upstairs.forest.boosting import Loss, LossOfRows
+from upstairs.levels import newton_offsets, task_sums
 
 __all__ = [
     "jackknife_logit",
@@ -24,58 +24,68 @@ __all__ = [
 def within_loss(u: np.ndarray, w: float, b: float) -> Loss:
     """Squared error of u [n] about a task level with variances within w and between b."""
 
-    def gradient(_, F, rows, offsets):
-        r = u[rows] - F
-        level, _ = shrunk_levels(r, offsets, w, b)
-        return np.repeat(level, np.diff(offsets)) - r, np.ones(len(r))
+    def of_rows(rows, offsets):
+        y, sizes = u[rows], np.diff(offsets)
+        task, one = np.repeat(np.arange(len(sizes)), sizes), np.ones(len(rows))
+        share, share_of_others = b / (sizes * b + w), (b / ((sizes - 1) * b + w))[task]
 
-    def held_out(_, F, rows, offsets):
-        return float((leave_one_out(u[rows] - F, offsets, w, b) ** 2).mean())
+        def gradient(F):
+            r = y - F
+            return (share * np.bincount(task, r, len(sizes)))[task] - r, one
 
-    return Loss(_nothing, gradient, held_out)
+        def held_out(F):
+            r = y - F
+            error = r - share_of_others * (np.bincount(task, r, len(sizes))[task] - r)
+            return float((error**2).mean())
+
+        return LossOfRows(gradient, held_out)
+
+    return of_rows
 
 
 def pooled_loss(u: np.ndarray) -> Loss:
     """Squared error of u [n]."""
 
-    def gradient(_, F, rows, offsets):
-        return F - u[rows], np.ones(len(rows))
+    def of_rows(rows, offsets):
+        y, one = u[rows], np.ones(len(rows))
+        return LossOfRows(lambda F: (F - y, one), lambda F: float(((y - F) ** 2).mean()))
 
-    def held_out(_, F, rows, offsets):
-        return float(((u[rows] - F) ** 2).mean())
-
-    return Loss(_nothing, gradient, held_out)
+    return of_rows
 
 
 def within_class_loss(y: np.ndarray) -> Loss:
     """Log loss of y [n] in {0, 1} about a task offset."""
 
-    def start(rows, offsets):
-        return np.zeros(len(offsets) - 1)
+    def of_rows(rows, offsets):
+        own, sizes, offset = y[rows], np.diff(offsets), np.zeros(len(offsets) - 1)
 
-    def gradient(kept, F, rows, offsets):
-        kept[:] = newton_offsets(y[rows], F, offsets, kept, steps=1)
-        p = expit(F + np.repeat(kept, np.diff(offsets)))
-        return p - y[rows], p * (1 - p)
+        def gradient(F):
+            offset[:] = newton_offsets(own, F, offsets, offset, steps=1)
+            p = expit(F + np.repeat(offset, sizes))
+            return p - own, p * (1 - p)
 
-    def held_out(kept, F, rows, offsets):
-        kept[:] = newton_offsets(y[rows], F, offsets, kept, steps=1)
-        return float(log_loss(y[rows], jackknife_logit(y[rows], F, offsets, kept, 1.0)).mean())
+        def held_out(F):
+            offset[:] = newton_offsets(own, F, offsets, offset, steps=1)
+            return float(log_loss(own, jackknife_logit(own, F, offsets, offset, 1.0)).mean())
 
-    return Loss(start, gradient, held_out)
+        return LossOfRows(gradient, held_out)
+
+    return of_rows
 
 
 def pooled_class_loss(y: np.ndarray) -> Loss:
     """Log loss of y [n] in {0, 1}."""
 
-    def gradient(_, F, rows, offsets):
-        p = expit(F)
-        return p - y[rows], p * (1 - p)
+    def of_rows(rows, offsets):
+        own = y[rows]
 
-    def held_out(_, F, rows, offsets):
-        return float(log_loss(y[rows], F).mean())
+        def gradient(F):
+            p = expit(F)
+            return p - own, p * (1 - p)
 
-    return Loss(_nothing, gradient, held_out)
+        return LossOfRows(gradient, lambda F: float(log_loss(own, F).mean()))
+
+    return of_rows
 
 
 def jackknife_logit(y: np.ndarray, F: np.ndarray, offsets: np.ndarray, o: np.ndarray, variance: float) -> np.ndarray:
@@ -90,7 +100,3 @@ def jackknife_logit(y: np.ndarray, F: np.ndarray, offsets: np.ndarray, o: np.nda
 def log_loss(y: np.ndarray, logit: np.ndarray) -> np.ndarray:
     """Log loss [n] of y in {0, 1}."""
     return np.logaddexp(0, logit) - y * logit
-
-
-def _nothing(rows, offsets) -> None:
-    return None

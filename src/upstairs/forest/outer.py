@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from upstairs.blending import blend_heads
 from upstairs.calibration import learn_temperatures
@@ -79,6 +80,7 @@ class Trained(NamedTuple):
     noise: float
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # its products are small: other threads would only wait, and burn time
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
     """Learn the state from meta-train tasks."""
     few, which = few_rows(tasks, params["max_rows"], rng, least=LEAST_ROWS)

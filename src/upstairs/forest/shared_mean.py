@@ -178,9 +178,9 @@ def _held_out(folds: list[Fold], X: np.ndarray, start: np.ndarray, member: Boost
 def _pooled_ridge(D: np.ndarray, loss: Loss, fold: Fold, most_steps: int = 8) -> np.ndarray:
     """Coefficients [d] of a ridge for a pooled loss, by Newton steps: one for numbers."""
     D = D[fold.rows]
-    coef, penalty = np.zeros(D.shape[1]), _penalty(D)
+    coef, penalty, own = np.zeros(D.shape[1]), _penalty(D), loss(fold.rows, fold.offsets)
     for _ in range(most_steps):
-        gradient, weight = loss.gradient(None, D @ coef, fold.rows, fold.offsets)
+        gradient, weight = own.gradient(D @ coef)
         hessian = (D * np.maximum(weight, 1e-4)[:, None]).T @ D + penalty
         step = linalg.solve(hessian, -D.T @ gradient - penalty @ coef, assume_a="pos")
         coef += step
