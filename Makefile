@@ -16,7 +16,7 @@ demo: $(VENV)/.demo ## install, then see a forest meet cities it has never seen 
 
 test: $(VENV)/.test ## install, then run the tests and print the coverage
 	@tests/install_chromium.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive" --cov --cov-report=term --durations=60 --durations-min=5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive" --cov --cov-report=term --durations=60 --durations-min=5
 
 test-exhaustive: $(VENV)/.test ## those that take minutes: twenty rounds of kills, all of scikit-learn's checks
 	$(BIN)/python -m pytest -m exhaustive
