@@ -2,7 +2,7 @@
 
 `boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the tasks that a booster sees, and
 for the error on those that it doesn't. One number of rounds serves all folds: where the weighted mean of the held-out curves is
-lowest, found once it has hardly fallen for some rounds; a mean of several is smooth, so that few will do.
+lowest, found once it has hardly fallen for some strides of rounds; a mean of several is smooth, so that few will do.
 """
 
 import itertools
@@ -16,7 +16,8 @@ from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "make_folds"]
 
-PATIENCE, LEAST_GAIN, MOST_ROUNDS = 15, 5e-4, 600
+STRIDE, PATIENCE, MOST_STRIDES, LEAST_GAIN = 3, 5, 200, 5e-4
+"""Rounds between two looks at the held-out tasks; strides without a gain, and in all; a smaller fall of the error is no gain."""
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
@@ -102,18 +103,18 @@ def boost(
     curve: list[float] = []
     last_gain = 0
     # the first fold that can't be split further ends the others: beyond its last round there is no mean
-    for errors in itertools.islice(zip(*runs, strict=False), MOST_ROUNDS + 1):
+    for errors in itertools.islice(zip(*runs, strict=False), MOST_STRIDES + 1):
         curve.append(np.average(errors, weights=weights))
         if curve[-1] < (1 - LEAST_GAIN) * curve[last_gain]:
             last_gain = len(curve) - 1
         if len(curve) > PATIENCE + last_gain:
             break
-    rounds = int(np.argmin(curve))
-    return Boosted(boosters, rounds, float(curve[rounds]))
+    best = int(np.argmin(curve))
+    return Boosted(boosters, best * STRIDE, float(curve[best]))
 
 
 def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:
-    """The held-out error after 0, 1, 2, … rounds, each of which is grown when it is asked for."""
+    """The held-out error after 0, 1, 2, … strides, each of which is grown when it is asked for."""
     seen, unseen = start[fold.rows], start[fold.held_rows]
     own, held = loss(fold.rows, fold.offsets), loss(fold.held_rows, fold.held_offsets)
     yield held.held_out(unseen)
@@ -127,5 +128,5 @@ def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.nda
     def watch(F, _):
         return "error", held.held_out(unseen + F), False
 
-    while not booster.update(fobj=objective):
+    while not any(booster.update(fobj=objective) for _ in range(STRIDE)):
         yield booster.eval_valid(watch)[-1][2]

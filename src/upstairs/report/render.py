@@ -41,6 +41,7 @@ def render(findings: dict[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_on_one_line,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -53,3 +54,8 @@ def render(findings: dict[str, Any]) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         draw=lambda figure, narrow=False: safe(draw(figure, narrow)),
     )
+
+
+def _on_one_line(value: Any) -> Any:
+    """A number and its percent sign, in a text."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
