@@ -17,7 +17,7 @@ from upstairs.tasks import Tasks, offsets_of
 __all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "make_folds"]
 
 STRIDE, PATIENCE, MOST_STRIDES, LEAST_GAIN = 3, 5, 200, 5e-4
-"""Rounds between two looks at the held-out tasks; strides without a gain, and in all; a smaller fall of the error is no gain."""
+"""Rounds between two looks at held-out tasks; strides without a gain, and in all; a smaller fall of the error is no gain."""
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
