@@ -1,16 +1,22 @@
 """The meta random forest: its trees against LightGBM, its mathematics against references."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import integrate, optimize, special
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from upstairs import MetaRandomForestClassifier, MetaRandomForestRegressor
 from upstairs.baselines.pooled import PooledRegressor
 from upstairs.blending import blend_weights
+from upstairs.datasets import make_random_slopes
 from upstairs.design import design_matrix, learn_design
+from upstairs.forest import boosting
 from upstairs.forest.deviation import adapt_deviation, predict_deviation
+from upstairs.forest.effects import grow_effect_trees
 from upstairs.forest.kernel import Prior, Rows
 from upstairs.forest.losses import jackknife_logit, within_loss
 from upstairs.levels import leave_one_out, newton_offsets, shrunk_levels, variance_components
@@ -80,6 +86,37 @@ def test_the_within_loss_knows_the_levels_of_its_rows_tasks():
     level = np.repeat(shrunk_levels(r, offsets, 0.5, 2.0)[0], np.diff(offsets))
     np.testing.assert_allclose(loss.gradient(F)[0], level - r)
     np.testing.assert_allclose(loss.held_out(F), (leave_one_out(r, offsets, 0.5, 2.0) ** 2).mean())
+
+
+def test_boosting_ends_where_the_mean_of_the_folds_hardly_falls(monkeypatch):
+    asked = []
+
+    def errors(booster, fold, start, loss):
+        for i in itertools.count():
+            asked.append(i)
+            # one fold is best at once, the other, of twice the rows, falls for twenty strides
+            yield 1 + 0.01 * i if start[0] == 0 else 3 - 0.1 * min(i, 20)
+
+    monkeypatch.setattr(boosting, "_held_out_errors", errors)
+    folds = [boosting.Fold(*[None] * 3, np.arange(n), None, None, can_split=False) for n in (10, 20)]
+    boosted = boosting.boost(folds, np.array([[0.0], [1.0]]), None, 5, 0, 0.1)
+    assert boosted.rounds == 20 * boosting.STRIDE and boosted.error == pytest.approx((1.2 + 2 * 1) / 3)
+    assert max(asked) == 20 + boosting.PATIENCE
+
+
+def test_a_fit_keeps_to_one_thread(monkeypatch):
+    seen = []
+
+    def grow(*args):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return grow_effect_trees(*args)
+
+    monkeypatch.setattr("upstairs.forest.outer.grow_effect_trees", grow)
+    X, y, task, _ = make_random_slopes(8, 8, 1, random_state=0)
+    with threadpool_limits(2, "blas"):
+        MetaRandomForestRegressor(random_state=0, n_episodes=20).fit(X, y, groups=task)
+        assert set(seen) == {1}
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
 
 
 def test_jackknife_is_close_to_fitting_without_the_row():

@@ -73,7 +73,7 @@ class Adaptation(NamedTuple):
 
 
 def adapt(meta: Any, support: Tasks, fold: np.ndarray | None = None) -> Adaptation:
-    """Adapt to tasks of which the parts of the state without these folds [T] saw none; without folds, to unseen tasks."""
+    """Adapt to supports: of unseen tasks, or of known ones, by the part of the state that never saw their fold [T]."""
     return _adapt(meta.learner, meta.state_, support, np.full(support.n_tasks, -1) if fold is None else fold)
 
 
