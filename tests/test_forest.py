@@ -94,14 +94,18 @@ def test_boosting_ends_where_the_mean_of_the_folds_hardly_falls(monkeypatch):
     def errors(booster, fold, start, loss):
         for i in itertools.count():
             asked.append(i)
-            # one fold is best at once, the other, of twice the rows, falls for twenty strides
-            yield 1 + 0.01 * i if start[0] == 0 else 3 - 0.1 * min(i, 20)
+            # one fold is best at once, the other, of twice the rows, falls for a while
+            yield 1 + 0.01 * i if start[0] == 0 else 30 - min(i, length)
 
     monkeypatch.setattr(boosting, "_held_out_errors", errors)
     folds = [boosting.Fold(*[None] * 3, np.arange(n), None, None, can_split=False) for n in (10, 20)]
-    boosted = boosting.boost(folds, np.array([[0.0], [1.0]]), None, 5, 0, 0.1)
-    assert boosted.rounds == 20 * boosting.STRIDE and boosted.error == pytest.approx((1.2 + 2 * 1) / 3)
-    assert max(asked) == 20 + boosting.PATIENCE
+    for length in (10, 29):
+        asked.clear()
+        boosted = boosting.boost(folds, np.array([[0.0], [1.0]]), None, 5, 0, 0.1)
+        best = min(length, boosting.LONG_PATIENCE)
+        assert boosted.rounds == best * boosting.STRIDE
+        assert boosted.error == pytest.approx((1 + 0.01 * best + 2 * (30 - best)) / 3)
+        assert max(asked) == min(length + boosting.PATIENCE, boosting.LONG_PATIENCE)
 
 
 def test_a_fit_keeps_to_one_thread(monkeypatch):

@@ -2,7 +2,8 @@
 
 `boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the tasks that a booster sees, and
 for the error on those that it doesn't. One number of rounds serves all folds: where the weighted mean of the held-out curves is
-lowest, found once it has hardly fallen for some strides of rounds; a mean of several is smooth, so that few will do.
+lowest, found once it has hardly fallen for some strides of rounds; a mean of several is smooth, so that few will do. Where one
+fold is long past its best, the others end, too: one giant task may hold most of what is to gain.
 """
 
 import itertools
@@ -16,8 +17,10 @@ from upstairs.tasks import Tasks, offsets_of
 
 __all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "make_folds"]
 
-STRIDE, PATIENCE, MOST_STRIDES, LEAST_GAIN = 3, 5, 200, 5e-4
-"""Rounds between two looks at held-out tasks; strides without a gain, and in all; a smaller fall of the error is no gain."""
+STRIDE, PATIENCE, LONG_PATIENCE, MOST_STRIDES = 3, 5, 25, 200
+"""Rounds between two looks at held-out tasks; strides without a gain of the mean, past the best of any one fold, and in all."""
+LEAST_GAIN = 5e-4
+"""A smaller fall of the error, as a share of it, is none."""
 PARAMS = {
     "objective": "none",
     "boosting": "gbdt",
@@ -100,17 +103,19 @@ def boost(
     boosters = [lightgbm.Booster(params, fold.binned) if fold.can_split else None for fold in folds]
     runs = map(_held_out_errors, boosters, folds, start, itertools.repeat(loss))
     weights = [len(fold.held_rows) for fold in folds]
-    curve: list[float] = []
+    curves: list[tuple[float, ...]] = []
+    mean: list[float] = []
     last_gain = 0
     # the first fold that can't be split further ends the others: beyond its last round there is no mean
     for errors in itertools.islice(zip(*runs, strict=False), MOST_STRIDES + 1):
-        curve.append(np.average(errors, weights=weights))
-        if curve[-1] < (1 - LEAST_GAIN) * curve[last_gain]:
-            last_gain = len(curve) - 1
-        if len(curve) > PATIENCE + last_gain:
+        curves.append(errors)
+        mean.append(np.average(errors, weights=weights))
+        if mean[-1] < (1 - LEAST_GAIN) * mean[last_gain]:
+            last_gain = len(mean) - 1
+        if len(mean) > min(PATIENCE + last_gain, LONG_PATIENCE + np.argmin(curves, axis=0).min()):
             break
-    best = int(np.argmin(curve))
-    return Boosted(boosters, best * STRIDE, float(curve[best]))
+    best = int(np.argmin(mean))
+    return Boosted(boosters, best * STRIDE, float(mean[best]))
 
 
 def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:
