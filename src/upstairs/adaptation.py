@@ -20,11 +20,7 @@ BLOCK = 8192
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
 
 
-def _the_same(state: Any) -> Any:
-    return state
-
-
-def _holds_no_functions(state: Any, params: dict) -> Any:
+def _as_it_is(state: Any, *_: Any) -> Any:
     return state
 
 
@@ -58,8 +54,8 @@ class Learner(NamedTuple):
     explain: Callable[[Any, Any, Tasks], tuple[Explanation, ...]]
     state: type
     info: type
-    restore: Callable[[Any, dict], Any] = _holds_no_functions
-    for_known: Callable[[Any], Any] = _the_same
+    restore: Callable[[Any, dict], Any] = _as_it_is
+    for_known: Callable[[Any], Any] = _as_it_is
 
 
 class Adaptation(NamedTuple):

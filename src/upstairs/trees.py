@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from upstairs.compiled import read_only
+from upstairs.tasks import offsets_of
 
 __all__ = ["Booster", "Trees", "contributions", "flatten", "leaf_of", "sum_of"]
 
@@ -109,24 +110,27 @@ def flatten(boosters: Sequence[Booster]) -> Trees:
     trees, weights, groups = zip(*texts, strict=True) if texts else ((), (), ())
     (value, n_leaves), (threshold, n_splits) = (_read_all(trees, name) for name in ("leaf_value", "threshold"))
     decision = _read_all(trees, "decision_type")[0].astype(np.uint8)
-    tree, first_leaf = np.repeat(np.arange(len(trees)), n_splits), _starts(n_leaves)
+    tree = np.repeat(np.arange(len(trees)), n_splits)
     category = (decision & CATEGORY).astype(bool)
     stays = np.where(decision & NAN_IS_MISSING, decision & DEFAULT_LEFT, threshold >= 0)
     # the threshold of a category split is the number of its bit set among those of its tree
     (bounds, n_bounds), (bits, n_words) = (_read_all(trees, name) for name in ("cat_boundaries", "cat_threshold"))
-    own = np.where(category, threshold, 0).astype(np.int64)[category] + _starts(n_bounds)[tree[category]]
+    own = threshold[category].astype(np.int64) + offsets_of(n_bounds)[tree[category]]
     bits_at, n_bits = np.zeros((2, len(tree)), np.int32)
-    bits_at[category], n_bits[category] = bounds[own] + _starts(n_words)[tree[category]], 32 * (bounds[own + 1] - bounds[own])
+    bits_at[category], n_bits[category] = (
+        bounds[own] + offsets_of(n_words)[tree[category]],
+        32 * (bounds[own + 1] - bounds[own]),
+    )
     flat = Trees(
         feature=_read_all(trees, "split_feature")[0].astype(np.int16),
         threshold=_round_down(np.where(category, 0, threshold)),
         rule=np.where(category, IN_SET, np.where(stays, NAN_STAYS, NAN_MOVES)).astype(np.uint8),
-        leaf=_split_leaves(_read_all(trees, "left_child")[0].astype(np.int64), _starts(n_splits)[tree]),
+        leaf=_split_leaves(_read_all(trees, "left_child")[0].astype(np.int64), offsets_of(n_splits)[tree]),
         bits_at=bits_at,
         n_bits=n_bits,
         bits=bits.astype(np.uint32),
         value=value * np.repeat(np.array(weights, np.float64), n_leaves),
-        first_leaf=first_leaf.astype(np.int32),
+        first_leaf=offsets_of(n_leaves)[:-1].astype(np.int32),
         group=np.array(groups, np.int16),
     )
     return flat._replace(levels=_learn_levels(flat))
@@ -269,10 +273,6 @@ def _read_all(trees: Sequence[dict[str, str]], name: str) -> tuple[np.ndarray, n
     texts = [tree.get(name, "").strip() for tree in trees]
     counts = [text.count(" ") + 1 if text else 0 for text in texts]
     return np.fromstring(" ".join(filter(None, texts)), sep=" "), np.array(counts, int)
-
-
-def _starts(sizes: np.ndarray) -> np.ndarray:
-    return np.cumsum(sizes) - sizes
 
 
 def _round_down(threshold: np.ndarray) -> np.ndarray:
