@@ -35,7 +35,7 @@ SLOPE_PENALTY = 20.0
 FEW = 10
 """Components: where there are more, they share what so many may vary, and slopes cost more."""
 SQUARED_SHARE = 0.7
-WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 40), 1e-5
+WARM_UP_EPISODES, MOST_STEPS, TOLERANCE = 300, (120, 25), 1e-5
 BLIND_STEPS = 4
 """From the prior of all tasks to one that forgot a fold of them."""
 LEAST_THETA, MOST_THETA, MOST_CLASS_THETA = 1e-5, 1e3, 8.0
