@@ -1,13 +1,10 @@
 """Coordinates of the dual, one row after the other: for losses with a far limit, whose machines rest on few rows.
 
-A coordinate has a closed form (Hsieh et al. 2008, equation 9; Ho & Lin 2012, algorithm 4), and θ and v_t move with it. Tasks
-come in blocks of neighbours: a block works on a θ of its own whose moves count B-fold, and the moves of all B blocks are added,
-so that the dual still rises (Ma et al. 2015, CoCoA+ with γ = 1, σ′ = B). The problem is `machine`'s; one task alone sees its
-support through its kernel C φᵀMφ′, or through its features where they are fewer.
+A coordinate has a closed form (Hsieh et al. 2008, equation 9; Ho & Lin 2012, algorithm 4), and θ and v_t move with it. One
+thread goes through the tasks, in random order: θ ties them together, and B blocks side by side, each with a θ of its own whose
+moves count B-fold so that the dual still rises (Ma et al. 2015), need B times the sweeps. The problem is `machine`'s; one task
+alone sees its support through its kernel C φᵀMφ′, or through its features where they are fewer.
 """
-
-import itertools
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -22,28 +19,24 @@ PASSES = 2
 """Over a task's rows before the next task has its turn."""
 MOST_SWEEPS = 2000
 SMALLEST_MOVE = 1e-10
-ROWS_A_BLOCK, MOST_BLOCKS = 100_000, 8
 
 
 def descend_coordinates(
     phi, y, offsets, cost, loss, low, high, C, relevance, theta, slope, tolerance, seed
 ) -> tuple[float, float, int]:
     """From θ [q] and slopes s [n], which move in place, to a relative duality gap; Σ_t c_t n_t L_t, the gap, and the sweeps."""
-    edges, rng = _block_edges(offsets), np.random.default_rng(seed)
+    rng, n_tasks = np.random.default_rng(seed), len(offsets) - 1
     phi, y, offsets, low, high, relevance = map(read_only, (phi, y, offsets, low, high, relevance))
     fixed = (low, high, loss.tube, float(loss.squared), cost, C * relevance)
     total, gap, sweep = np.inf, np.inf, 0
-    with ThreadPoolExecutor(len(edges) - 1) as threads:
-        while gap > tolerance and sweep < MOST_SWEEPS:
-            for _ in range(LOOK_EVERY):
-                orders = [start + rng.permutation(stop - start) for start, stop in itertools.pairwise(edges)]
-                moves = [threads.submit(_sweep, phi, y, offsets, order, *fixed, theta, slope, len(orders)) for order in orders]
-                theta = theta + sum(move.result() for move in moves)
-            sweep += LOOK_EVERY
-            primal, dual, total = _objectives(
-                phi, y, offsets, loss.hinge, loss.squared, loss.tube, cost, C, relevance, theta, slope
-            )
-            gap = (primal - dual) / max(abs(primal), 1e-300)
+    while gap > tolerance and sweep < MOST_SWEEPS:
+        for _ in range(LOOK_EVERY):
+            _sweep(phi, y, offsets, rng.permutation(n_tasks), *fixed, theta, slope)
+        sweep += LOOK_EVERY
+        primal, dual, total = _objectives(
+            phi, y, offsets, loss.hinge, loss.squared, loss.tube, cost, C, relevance, theta, slope
+        )
+        gap = (primal - dual) / max(abs(primal), 1e-300)
     return total, gap, sweep
 
 
@@ -53,14 +46,6 @@ def adapt_by_coordinates(phi, y, f, offsets, loss, low, high, C, relevance) -> t
     phi, y, f, offsets, low, high, C, relevance = map(read_only, (phi, y, f, offsets, low, high, C, relevance))
     _adapt(phi, y, f, offsets, low, high, C, relevance, loss.tube, float(loss.squared), v, slope)
     return v, slope
-
-
-def _block_edges(offsets: np.ndarray) -> np.ndarray:
-    """First task of each block and the end: by the data alone, so that the result doesn't depend on the machine."""
-    n_blocks = int(np.clip(offsets[-1] // ROWS_A_BLOCK, 1, MOST_BLOCKS))
-    edges = np.searchsorted(offsets, np.linspace(0, offsets[-1], n_blocks + 1))
-    edges[-1] = len(offsets) - 1
-    return np.unique(edges)
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -104,21 +89,20 @@ def _weigh(phi, start, stop, slope, w):  # pragma: no cover (compiled)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def _sweep(phi, y, offsets, order, low, high, tube, squared, cost, CM, theta, slope, n_blocks):  # pragma: no cover (compiled)
-    """The tasks in ``order``, each row twice; ``slope`` moves in place, the move of θ is returned."""
+def _sweep(phi, y, offsets, order, low, high, tube, squared, cost, CM, theta, slope):  # pragma: no cover (compiled)
+    """The tasks in ``order``, each row twice; ``theta`` and ``slope`` move in place."""
     q = phi.shape[1]
-    move, w, first, step = np.zeros(q), np.empty(q), np.empty(q), np.empty(q)
+    w, first, step = np.empty(q), np.empty(q), np.empty(q)
     for t in order:
         start, stop = offsets[t], offsets[t + 1]
         _weigh(phi, start, stop, slope, w)
         for j in range(q):
-            w[j] = theta[j] + n_blocks * move[j] + CM[j] * w[j]
-            first[j], step[j] = w[j], n_blocks * cost[t] + CM[j]
+            w[j] = theta[j] + CM[j] * w[j]
+            first[j], step[j] = w[j], cost[t] + CM[j]
         for _ in range(PASSES):
             pass_rows(phi, y, start, stop, low, high, tube, squared, step, w, slope)
         for j in range(q):
-            move[j] += cost[t] * (w[j] - first[j]) / step[j]
-    return move
+            theta[j] += cost[t] * (w[j] - first[j]) / step[j]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)

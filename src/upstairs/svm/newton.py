@@ -55,11 +55,14 @@ def descend_newton(
 
         def look(theta: np.ndarray, slope: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
             """F, its part that is loss, gradient, Hessian and slopes, found from those of a neighbour."""
-            slope, f = slope.copy(), read_only(phi @ theta)
+            slope, f = slope.copy(), np.empty(len(y))
 
             def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
+                rows = slice(*offsets[list(block)])
+                f[rows] = phi[rows] @ theta  # in float64: a copy of all rows would take twice their memory
                 return _machines(
-                    phi, y, f, offsets, low, high, C, relevance, cost, *block, loss.hinge, loss.tube, slope, no_v, True
+                    phi, y, read_only(f), offsets, low, high, C, relevance, cost,
+                    *block, loss.hinge, loss.tube, slope, no_v, True,
                 )  # fmt: skip
 
             total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
