@@ -235,7 +235,7 @@ def test_each_step_raises_the_posterior():
     theta, w = np.full(4, 0.5), 3.0
     values = [log_posterior(theta, w)]
     for _ in range(3):
-        theta, w = mixed_model.maximise_likelihood(sums, theta, w, np.array([-1, 0, 1, 2]), learn_noise=True)
+        theta, w = mixed_model.maximise_posterior(sums, theta, w, np.array([-1, 0, 1, 2]), learn_noise=True)
         values.append(log_posterior(theta, w))
     assert (np.diff(values) > -1e-9).all() and values[-1] > values[0] + 1
 

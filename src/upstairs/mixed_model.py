@@ -21,7 +21,7 @@ import numpy as np
 
 from upstairs.tasks import Tasks
 
-__all__ = ["Sums", "fixed_effects", "maximise_likelihood", "residual_sums", "sums_of"]
+__all__ = ["Sums", "fixed_effects", "maximise_posterior", "residual_sums", "sums_of"]
 
 N_STEPS = 25
 LEAST_VARIANCE = 1e-8
@@ -71,7 +71,7 @@ def fixed_effects(sums: Sums, theta: np.ndarray, w: float, fold: np.ndarray, pen
     return np.linalg.solve(left, right[..., None])[..., 0]
 
 
-def maximise_likelihood(
+def maximise_posterior(
     residual: Sums, theta: np.ndarray, w: float, group: np.ndarray, learn_noise: bool
 ) -> tuple[np.ndarray, float]:
     """θ [q] and w after a number of MM steps; columns of the same group [q] share one θ."""

@@ -31,7 +31,7 @@ from upstairs.baselines.posterior import (
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
 from upstairs.design import Design, by_column, design_matrix, learn_design
-from upstairs.mixed_model import Sums, fixed_effects, maximise_likelihood, residual_sums, sums_of
+from upstairs.mixed_model import Sums, fixed_effects, maximise_posterior, residual_sums, sums_of
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks
@@ -240,7 +240,7 @@ def _learn_numbers(
     theta, w = _first_theta(group), 0.5
     for _ in range(N_ROUNDS):
         gamma = fixed_effects(sums, theta, w, fold, penalty)
-        theta, w = maximise_likelihood(residual_sums(sums, gamma[fold]), theta, w, group, learn_noise=True)
+        theta, w = maximise_posterior(residual_sums(sums, gamma[fold]), theta, w, group, learn_noise=True)
     return fixed_effects(sums, theta, w, fold, penalty)[:, None], theta, w
 
 
@@ -257,7 +257,7 @@ def _learn_classes(
         gamma = np.stack([fixed_effects(part, theta, 1.0, fold, penalty) for part in sums], axis=1)
         residuals = [residual_sums(part, gamma[fold, m]) for m, part in enumerate(sums)]
         every = Sums(*(np.concatenate(field) for field in zip(*residuals, strict=True)))
-        theta, _ = maximise_likelihood(every, theta, 1.0, group, learn_noise=False)
+        theta, _ = maximise_posterior(every, theta, 1.0, group, learn_noise=False)
         logits = np.einsum("nq,nmq->nm", D, gamma[fold][tasks.task_of_row])
         A = D * np.sqrt(theta)
         for y, f in zip(Y.T, logits.T, strict=True):

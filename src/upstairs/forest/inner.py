@@ -52,14 +52,9 @@ class Head(NamedTuple):
     kappa: float
     blind: tuple[Prior, ...] = ()
 
-    @property
-    def priors(self) -> tuple[Prior, ...]:
-        """That of all tasks, then those blind to a fold."""
-        return (self.prior, *self.blind)
-
-    def prior_of(self, fold: np.ndarray) -> np.ndarray:
-        """Which of ``priors`` never saw a task of these folds [T]; the first for fold -1."""
-        return fold + 1 if self.blind else np.zeros(len(fold), int)
+    def priors_for(self, fold: np.ndarray) -> tuple[tuple[Prior, ...], np.ndarray]:
+        """That of all tasks and those blind to a fold, and which of them never saw a task of these folds [T] (-1: no fold)."""
+        return (self.prior, *self.blind), fold + 1 if self.blind else np.zeros(len(fold), int)
 
 
 class State(NamedTuple):
@@ -102,8 +97,8 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     for c, head in enumerate(state.heads):
         rows = features_of(head, support, fold)
         target = target_of(head, support.y, c, len(state.heads))
-        priors, bumps, classify = (head.priors, head.prior_of(fold)), head.features.bumps, head.scale is None
-        deviations.append(adapt_deviation(*priors, bumps, rows, target, support.offsets, classify))
+        bumps, classify = head.features.bumps, head.scale is None
+        deviations.append(adapt_deviation(*head.priors_for(fold), bumps, rows, target, support.offsets, classify))
     return Adapted(tuple(deviations), fold)
 
 
@@ -112,8 +107,8 @@ def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassP
     answers = []
     for head, deviation in zip(state.heads, adapted.deviations, strict=True):
         rows = features_of(head, query, adapted.fold)
-        priors, bumps, classify = (head.priors, head.prior_of(adapted.fold)), head.features.bumps, head.scale is None
-        answers.append(predict_deviation(*priors, bumps, deviation, rows, query.offsets, classify))
+        bumps, classify = head.features.bumps, head.scale is None
+        answers.append(predict_deviation(*head.priors_for(adapted.fold), bumps, deviation, rows, query.offsets, classify))
     shots = np.repeat(np.diff(adapted.deviations[0].offsets), query.sizes)
     if state.scale is None:
         return ClassPrediction(temper(state.calibration, shots, log_proba_of(answers, shots)))
@@ -131,7 +126,8 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     for head, deviation in ((state.heads[h], adapted.deviations[h]) for h in asked):
         base, shared = explain_mean(head.mean, query.X)
         rows = features_of(head, query, adapted.fold)
-        prior = head.priors[head.prior_of(adapted.fold)[0]]
+        priors, which = head.priors_for(adapted.fold)
+        prior = priors[which[0]]
         explanations.append(explain_deviation(prior, head.features, deviation, rows, base, shared))
     return tuple(explanations)
 

@@ -208,6 +208,6 @@ def _held_out(one: Trained, episodes: Episodes, shots: int) -> tuple[Deviation, 
     s, q = support[support >= 0], query[query >= 0]
     offsets, support_offsets = offsets_of((query >= 0).sum(axis=1)), offsets_of((support >= 0).sum(axis=1))
     head, fold = one.head, one.fold[episodes.task]
-    priors, bumps, classify = (head.priors, head.prior_of(fold)), head.features.bumps, head.scale is None
+    priors, bumps, classify = head.priors_for(fold), head.features.bumps, head.scale is None
     deviation = adapt_deviation(*priors, bumps, take(one.rows, s), one.target[s], support_offsets, classify)
     return deviation, *predict_deviation(*priors, bumps, deviation, take(one.rows, q), offsets, classify), offsets

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from upstairs.levels import task_sums
-from upstairs.mixed_model import Sums, fixed_effects, maximise_likelihood, residual_sums, sums_of
+from upstairs.mixed_model import Sums, fixed_effects, maximise_posterior, residual_sums, sums_of
 from upstairs.svm.features import KernelMap, with_kernel
 from upstairs.tasks import Tasks
 
@@ -41,7 +41,7 @@ def learn_relevance(
         before = theta.mean() / w
         residuals = [residual_sums(part, fixed_effects(part, theta, w, fold, 1.0)[fold]) for part in sums]
         every = Sums(*(np.concatenate(field) for field in zip(*residuals, strict=True)))
-        theta, w = maximise_likelihood(every, theta, w, group, learn_noise=True)
+        theta, w = maximise_posterior(every, theta, w, group, learn_noise=True)
         if abs(np.log(theta.mean() / w / before)) < SETTLED:
             break
     return theta / theta.mean(), float(theta.mean() / w), w
