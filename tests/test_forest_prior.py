@@ -152,7 +152,10 @@ def test_a_known_task_is_judged_by_the_prior_that_never_saw_it_and_answered_for_
     assert (judged != answered).all()
     fold = state.fold[0]
     for which in (-1, fold):
-        priors = [one._replace(linear=one.linear * (9 if k == which else 1)) for k, one in enumerate((head.prior, *head.blind), start=-1)]
+        priors = [
+            one._replace(linear=one.linear * (9 if k == which else 1))
+            for k, one in enumerate((head.prior, *head.blind), start=-1)
+        ]
         meta.state_ = state._replace(heads=(head._replace(prior=priors[0], blind=tuple(priors[1:])),))
         moved = predict(adapt(meta, meta.known_, state.fold), Z, task)[0].mean != judged
         np.testing.assert_array_equal(moved, state.fold[task] == which)
