@@ -32,7 +32,9 @@ def problem_of(name, classify=False, shots=(0, 1, 2, 5), n_outputs=1):
 
 def theta_of(problem, seed=0):
     rng = np.random.default_rng(seed)
-    start = Start(rng.normal(size=(problem.n_outputs, 3)), np.full(problem.n_outputs, 0.7), np.full(problem.n_outputs, 0.3))
+    start = Start(
+        *[rng.normal(size=(problem.n_outputs, 3))] * 2, np.full(problem.n_outputs, 0.7), np.full(problem.n_outputs, 0.3)
+    )
     weights, prior = problem.rule.init(jax.random.PRNGKey(seed), problem, start)
     return jax.tree.map(lambda w: w + 0.1 * rng.normal(size=w.shape).astype(np.float32), weights), prior
 
@@ -221,6 +223,15 @@ def test_descent_lowers_the_held_out_error():
     assert info.held_out.min() < info.held_out[0]
     assert info.n_steps > 0
     assert (info.seen_error[:4] < 2 * info.unseen_error[:4]).all()
+
+
+def test_a_level_that_the_columns_tell_is_known_without_rows():
+    rng, task = np.random.default_rng(0), np.repeat(np.arange(60), 12)
+    level = rng.normal(size=60)[task]
+    x = level[:, None] + 0.5 * rng.normal(size=(720, 1))  # between tasks it says the level, within tasks nothing
+    y = level + 0.3 * rng.normal(size=720)
+    meta = MetaGradientRegressor(**SMALL | {"n_steps": 50}).fit(x[task < 40], y[task < 40], groups=task[task < 40])
+    assert np.mean((meta.predict(x[task >= 40]) - y[task >= 40]) ** 2) < 0.45 * np.var(y)
 
 
 def test_a_stopped_fit_goes_on_bit_for_bit(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
-"""Linear fits about a level of each task: where boosting and gradient descent start.
+"""Linear fits where boosting and gradient descent start: about a level of each task, and pooled ones, which see levels as well.
 
-Both leave the first column, which is 1, unpenalised.
+All leave the first column, which is 1, unpenalised. Rows of a task share their level, so that a row says less of it, and pooled
+fits are penalised more.
 """
 
 import numpy as np
@@ -9,9 +10,9 @@ from scipy.special import expit
 
 from upstairs.levels import newton_offsets, task_sums, variance_components
 
-__all__ = ["gls_ridge", "logistic_ridge"]
+__all__ = ["gls_ridge", "logistic_ridge", "pooled_logistic_ridge", "pooled_ridge"]
 
-PENALTY = 1.0
+PENALTY, POOLED_PENALTY = 1.0, 10.0
 
 
 def gls_ridge(D: np.ndarray, u: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -39,8 +40,23 @@ def logistic_ridge(D: np.ndarray, y: np.ndarray, offsets: np.ndarray, steps: int
     return coef
 
 
-def _penalty(D: np.ndarray) -> np.ndarray:
-    return np.diag([1e-8] + [PENALTY] * (D.shape[1] - 1))
+def pooled_ridge(D: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Least squares of all rows alike."""
+    return linalg.solve(D.T @ D + _penalty(D, POOLED_PENALTY), D.T @ u, assume_a="pos")
+
+
+def pooled_logistic_ridge(D: np.ndarray, y: np.ndarray, steps: int = 8) -> np.ndarray:
+    """Logistic regression of all rows alike, by Newton steps."""
+    coef, penalty = np.zeros(D.shape[1]), _penalty(D, POOLED_PENALTY)
+    for _ in range(steps):
+        p = expit(D @ coef)
+        weight = np.maximum(p * (1 - p), 1e-4)
+        coef += linalg.solve((D * weight[:, None]).T @ D + penalty, D.T @ (y - p) - penalty @ coef, assume_a="pos")
+    return coef
+
+
+def _penalty(D: np.ndarray, size: float = PENALTY) -> np.ndarray:
+    return np.diag([1e-8] + [size] * (D.shape[1] - 1))
 
 
 def _task_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ known one the model that never saw it, and everything that is learned later uses
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 from scipy.special import expit
 
 from upstairs.blending import blend_weights
@@ -27,7 +26,7 @@ from upstairs.forest.losses import (
     within_loss,
 )
 from upstairs.levels import variance_components
-from upstairs.ridge import gls_ridge, logistic_ridge
+from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, pooled_ridge
 from upstairs.tasks import Tasks
 from upstairs.trees import Booster, Trees, flatten, sum_of
 
@@ -39,8 +38,6 @@ MEMBERS = ((False, False), (True, False), (True, True))
 MARGIN = 1.03
 LINE = 2
 """The member of f_b that starts from a line."""
-LEVEL_PENALTY = 10.0
-"""Of the ridge that f_b starts from: rows of a task share their level, so that a row says less of it."""
 
 
 class SharedMean(NamedTuple):
@@ -103,7 +100,7 @@ def learn_shared_mean(
     boosters = _weighted(members, weight, 0)
     f_w = np.stack([_alone(boosters, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
 
-    level_coef = np.stack([_pooled_ridge(D, pooled, fold) for fold in folds])
+    level_coef = np.stack([(pooled_logistic_ridge if classify else pooled_ridge)(D[fold.rows], u[fold.rows]) for fold in folds])
     starts = [f_w, zero, level_coef @ D.T]
     members = [
         boost(folds, start, pooled, leaves, seed + len(MEMBERS) + m, learning_rate, extra_trees=m == LINE)
@@ -173,21 +170,3 @@ def _held_out(folds: list[Fold], X: np.ndarray, start: np.ndarray, member: Boost
         if texts:
             out[fold.held_rows] += _alone([Booster(texts[k], 1.0, 0)], X[fold.held_rows], 0)
     return out
-
-
-def _pooled_ridge(D: np.ndarray, loss: Loss, fold: Fold, most_steps: int = 8) -> np.ndarray:
-    """Coefficients [d] of a ridge for a pooled loss, by Newton steps: one for numbers."""
-    D = D[fold.rows]
-    coef, penalty, own = np.zeros(D.shape[1]), _penalty(D), loss(fold.rows, fold.offsets)
-    for _ in range(most_steps):
-        gradient, weight = own.gradient(D @ coef)
-        hessian = (D * np.maximum(weight, 1e-4)[:, None]).T @ D + penalty
-        step = linalg.solve(hessian, -D.T @ gradient - penalty @ coef, assume_a="pos")
-        coef += step
-        if np.abs(step).max() < 1e-6:
-            break
-    return coef
-
-
-def _penalty(D: np.ndarray) -> np.ndarray:
-    return np.diag([1e-8] + [LEVEL_PENALTY] * (D.shape[1] - 1))

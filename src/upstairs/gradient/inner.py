@@ -180,6 +180,7 @@ def _problem(inner, network, n_classes, n_inputs, n_features, slopes, shots, ste
 @functools.cache
 def _structure(problem: Problem) -> tuple[Any, Any]:
     C = problem.n_outputs
-    start = Start(np.zeros((C, problem.n_inputs)), np.ones(C), np.ones(C))
+    none = np.zeros((C, problem.n_inputs))
+    start = Start(none, none, np.ones(C), np.ones(C))
     shapes = jax.eval_shape(lambda: problem.rule.init(jax.random.PRNGKey(0), problem, start))
     return jax.tree.structure(shapes[0]), jax.tree.structure(shapes[1])

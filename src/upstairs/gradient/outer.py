@@ -24,7 +24,7 @@ from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
 from upstairs.gradient.training import CHUNK, Budget, Rows, Trace, answer_episodes, errors_by_shots, train
 from upstairs.levels import variance_components
 from upstairs.prediction import class_log_proba
-from upstairs.ridge import gls_ridge, logistic_ridge
+from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, pooled_ridge
 from upstairs.target import Scale, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
 
@@ -174,10 +174,11 @@ def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
     D, Y = rows.D[mine].astype(np.float64), rows.y[mine].astype(np.float64)
     if problem.classify:
         linear = np.stack([logistic_ridge(D, y, offsets) for y in Y.T])
-        return Start(linear, np.full(len(linear), 0.5), np.ones(len(linear)))
+        pooled = np.stack([pooled_logistic_ridge(D, y) for y in Y.T])
+        return Start(linear, pooled, np.full(len(linear), 0.5), np.ones(len(linear)))
     linear = gls_ridge(D, Y[:, 0], offsets)
     noise, level = variance_components(Y[:, 0] - D @ linear, offsets)
-    return Start(linear[None], np.array([level / noise]), np.array([noise]))
+    return Start(linear[None], pooled_ridge(D, Y[:, 0])[None], np.array([level / noise]), np.array([noise]))
 
 
 def _combine_numbers(

@@ -71,7 +71,7 @@ def init(key: Any, problem: Problem, start: Start) -> tuple[dict, dict]:
     size = jnp.where(jnp.arange(h) < q, 0.1, 0.3 / jnp.sqrt(max(h - q, 1))).at[0].set(0) / jnp.sqrt(RANK)
     weights = {
         "network": problem.network.init(for_network, q),
-        "linear": jnp.stack([start.linear, jnp.zeros((C, q))], axis=2),
+        "linear": jnp.stack([start.linear, start.pooled - start.linear], axis=2),
         "mean": jnp.zeros((C, h - q, 2)),
         "factor": jax.random.normal(for_factor, (C, h, RANK)) * size[:, None],
     }

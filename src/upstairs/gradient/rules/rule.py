@@ -55,14 +55,15 @@ class Theta(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where outer learning starts: a ridge with random intercepts.
+    """Where outer learning starts: a ridge with random intercepts, and a pooled one, which sees levels as well.
 
-    linear : float [C, q]
+    linear, pooled : float [C, q]
     level, noise : float [C]
         Variance between tasks over that within, and that within.
     """
 
     linear: Any
+    pooled: Any
     level: Any
     noise: Any
 
