@@ -32,9 +32,8 @@ def problem_of(name, classify=False, shots=(0, 1, 2, 5), n_outputs=1):
 
 def theta_of(problem, seed=0):
     rng = np.random.default_rng(seed)
-    start = Start(
-        *[rng.normal(size=(problem.n_outputs, 3))] * 2, np.full(problem.n_outputs, 0.7), np.full(problem.n_outputs, 0.3)
-    )
+    linear, each = rng.normal(size=(problem.n_outputs, 3)), np.ones(problem.n_outputs)
+    start = Start(linear, linear, 0.7 * each, 0.3 * each)
     weights, prior = problem.rule.init(jax.random.PRNGKey(seed), problem, start)
     return jax.tree.map(lambda w: w + 0.1 * rng.normal(size=w.shape).astype(np.float32), weights), prior
 
