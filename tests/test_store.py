@@ -4,7 +4,9 @@ import functools
 import json
 import operator
 import pickle
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,6 +61,19 @@ def test_blocks_stream_every_task_once(store):
     shuffled = [block.ids.tolist() for block in store.blocks(8, shuffle=True, rng=np.random.default_rng(1))]
     assert shuffled != [block.ids.tolist() for block in blocks]
     assert sorted(functools.reduce(operator.iadd, shuffled, [])) == store.ids.tolist()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what of a file is in memory")
+def test_what_was_read_is_let_go(store):
+    def resident():
+        told = Path("/proc/self/smaps").read_text().split(str(store.path))[1:]
+        return sum(int(re.search(r"Rss: +([0-9]+)", one)[1]) for one in told if one.split()[0].endswith("X.npy"))
+
+    content = store.tasks().X.copy()
+    assert resident() > 0
+    store.let_go()
+    assert resident() == 0
+    np.testing.assert_array_equal(store.tasks().X, content)
 
 
 def test_tasks_are_found_by_their_ids(store):

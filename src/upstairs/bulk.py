@@ -158,6 +158,8 @@ def _predict_shard(job: Job, shard: Shard) -> int:
             raise UpstairsError(f"{where.path if isinstance(where, Piece) else job.source} has no rows.")
         writer.add_key_value_metadata({"upstairs": json.dumps(counts)})
         writer.close()
+    if models is not None:
+        models.support.let_go()
     return counts.total()
 
 
@@ -184,6 +186,7 @@ def _store_blocks(meta: Any, models: Any, job: Job, start: int, stop: int) -> It
             columns = pa.table({store.task_name: pa.array(groups[some]), store.target_name or "row": pa.array(y[some])})
             answers, counts = answer_columns(meta, models, np.asarray(tasks.X[some]), groups[some], job.interval)
             yield _beside(columns, answers), counts
+    store.let_go()
 
 
 def _named(source: Any) -> Any:

@@ -18,6 +18,7 @@ import bisect
 import functools
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -163,6 +164,16 @@ class TaskStore:
             (np.random.default_rng() if rng is None else rng).shuffle(starts)
         for start in starts.tolist():
             yield self.tasks(slice(start, start + size))
+
+    def let_go(self) -> None:
+        """Count what was read so far as nobody's memory. The system keeps it while there is room, and reads it again if asked.
+
+        Else a process that goes through a store seems to grow by all of it, and is stopped where memory is watched.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for array in (self.mapped.X, self.mapped.y, self.mapped.offsets):
+                memmap: Any = array.base
+                memmap._mmap.madvise(mmap.MADV_DONTNEED)
 
     def sample(self, least: int, rng: np.random.Generator) -> Tasks:
         """As many rows as learning may take of memory: all; or fewer of each task, drawn at random; or, rather than fewer than
