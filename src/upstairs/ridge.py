@@ -33,10 +33,7 @@ def logistic_ridge(D: np.ndarray, y: np.ndarray, offsets: np.ndarray, steps: int
     coef, o = np.zeros(D.shape[1]), np.zeros(len(offsets) - 1)
     for _ in range(steps):
         o = newton_offsets(y, D @ coef, offsets, o, steps=1)
-        p = expit(D @ coef + np.repeat(o, np.diff(offsets)))
-        weight = np.maximum(p * (1 - p), 1e-4)
-        hessian = (D * weight[:, None]).T @ D + _penalty(D)
-        coef += linalg.solve(hessian, D.T @ (y - p) - _penalty(D) @ coef, assume_a="pos")
+        coef += _newton_step(D, y, coef, D @ coef + np.repeat(o, np.diff(offsets)), _penalty(D))
     return coef
 
 
@@ -49,10 +46,14 @@ def pooled_logistic_ridge(D: np.ndarray, y: np.ndarray, steps: int = 8) -> np.nd
     """Logistic regression of all rows alike, by Newton steps."""
     coef, penalty = np.zeros(D.shape[1]), _penalty(D, POOLED_PENALTY)
     for _ in range(steps):
-        p = expit(D @ coef)
-        weight = np.maximum(p * (1 - p), 1e-4)
-        coef += linalg.solve((D * weight[:, None]).T @ D + penalty, D.T @ (y - p) - penalty @ coef, assume_a="pos")
+        coef += _newton_step(D, y, coef, D @ coef, penalty)
     return coef
+
+
+def _newton_step(D: np.ndarray, y: np.ndarray, coef: np.ndarray, logit: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    p = expit(logit)
+    weight = np.maximum(p * (1 - p), 1e-4)
+    return linalg.solve((D * weight[:, None]).T @ D + penalty, D.T @ (y - p) - penalty @ coef, assume_a="pos")
 
 
 def _penalty(D: np.ndarray, size: float = PENALTY) -> np.ndarray:

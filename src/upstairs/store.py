@@ -112,7 +112,7 @@ class TaskStore:
         self.task_name, self.target_name = self.manifest["task"], self.manifest["target"]
         self.columns = Columns.from_manifest(self.manifest["columns"])
         self.classes = _classes_of(self.manifest["classes"])
-        self._folder = self.path / self.manifest["data"]
+        self._folder, self._maps = self.path / self.manifest["data"], list[mmap.mmap]()
         for name, entry in self.manifest["files"].items():
             there = (self._folder / name).stat().st_size if (self._folder / name).is_file() else 0
             if there != entry["bytes"]:
@@ -171,9 +171,8 @@ class TaskStore:
         Else a process that goes through a store seems to grow by all of it, and is stopped where memory is watched.
         """
         if hasattr(mmap, "MADV_DONTNEED"):
-            for array in (self.mapped.X, self.mapped.y, self.mapped.offsets):
-                memmap: Any = array.base
-                memmap._mmap.madvise(mmap.MADV_DONTNEED)
+            for one in self._maps:
+                one.madvise(mmap.MADV_DONTNEED)
 
     def sample(self, least: int, rng: np.random.Generator) -> Tasks:
         """As many rows as learning may take of memory: all; or fewer of each task, drawn at random; or, rather than fewer than
@@ -254,7 +253,9 @@ class TaskStore:
         return f"TaskStore({str(self.path)!r}: {self.n_tasks:,} tasks, {self.n_rows:,} rows{predicts})"
 
     def _map(self, name: str) -> np.ndarray:
-        return np.asarray(np.load(self._folder / name, mmap_mode="r", allow_pickle=False))  # a memmap slices slowly
+        memmap = np.load(self._folder / name, mmap_mode="r", allow_pickle=False)
+        self._maps.append(memmap._mmap)
+        return np.asarray(memmap)  # a memmap slices slowly
 
     def _ids(self, start: int, stop: int) -> np.ndarray:
         return self._raw_ids[start:stop] if self._id_offsets is None else self._text_ids(np.arange(start, stop))

@@ -11,6 +11,7 @@ A zero-shot prediction is f_w + f_b. K models are fitted, each blind to one fold
 known one the model that never saw it, and everything that is learned later uses these out-of-task values.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -78,15 +79,16 @@ def learn_shared_mean(
     seed = int(rng.integers(2**31 - 1))
     design = learn_design(tasks, logs)
     D = design_matrix(design, tasks.X)
+    ridge: Callable = logistic_ridge if classify else gls_ridge
+    level_ridge: Callable = pooled_logistic_ridge if classify else pooled_ridge
     if classify:
-        coef = np.stack([logistic_ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
         within, pooled = (lambda start: within_class_loss(u)), pooled_class_loss(u)
     else:
-        coef = np.stack([gls_ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
         within, pooled = (
             (lambda start: within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))),
             pooled_loss(u),
         )
+    coef = np.stack([ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
     zero, linear = np.zeros((len(folds), len(u))), coef @ D.T
     leaves = _choose_leaves(folds, zero, within(zero), seed, learning_rate)
     starts = [linear if is_linear else zero for is_linear, _ in MEMBERS]
@@ -100,7 +102,7 @@ def learn_shared_mean(
     boosters = _weighted(members, weight, 0)
     f_w = np.stack([_alone(boosters, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
 
-    level_coef = np.stack([(pooled_logistic_ridge if classify else pooled_ridge)(D[fold.rows], u[fold.rows]) for fold in folds])
+    level_coef = np.stack([level_ridge(D[fold.rows], u[fold.rows]) for fold in folds])
     starts = [f_w, zero, level_coef @ D.T]
     members = [
         boost(folds, start, pooled, leaves, seed + len(MEMBERS) + m, learning_rate, extra_trees=m == LINE)

@@ -1,6 +1,6 @@
 """Outer learning of meta-gradient descent: many tasks -> the state that one task adapts from.
 
-In order, for y and, where that makes sense, for log y: a ridge with random intercepts for each fold, where the descent starts;
+In order, for y and, where that makes sense, for log y: two ridges for each fold, where the descent starts;
 the descent itself (`training`). Then the heads are blended and calibrated on held-out episodes.
 """
 
@@ -168,7 +168,7 @@ def _learn_head(
 
 
 def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
-    """Ridge of the tasks that a fold model sees."""
+    """Ridges of the tasks that a fold model sees."""
     sizes = np.diff(rows.offsets)
     mine, offsets = np.repeat(seen, sizes), offsets_of(sizes[seen])
     D, Y = rows.D[mine].astype(np.float64), rows.y[mine].astype(np.float64)

@@ -65,7 +65,7 @@ class Adapted(NamedTuple):
 
 
 def init(key: Any, problem: Problem, start: Start) -> tuple[dict, dict]:
-    """The mean starts from the ridge, the network adds nothing to it yet, and slopes are small."""
+    """f_w starts from the ridge, f_b from what a pooled one adds; the network adds nothing yet, and slopes are small."""
     for_network, for_factor = jax.random.split(key)
     q, h, C = problem.n_inputs, problem.n_features, problem.n_outputs
     size = jnp.where(jnp.arange(h) < q, 0.1, 0.3 / jnp.sqrt(max(h - q, 1))).at[0].set(0) / jnp.sqrt(RANK)
