@@ -42,6 +42,16 @@ def test_a_support_takes_at_most_half_of_its_task():
     np.testing.assert_array_equal((episodes.query >= 0).sum(axis=1), np.minimum(sizes - sizes // 2, 16))
 
 
+@pytest.mark.parametrize("size", [3, 40])
+def test_every_row_is_as_likely_at_every_place(size):
+    n_episodes = 20_000
+    _, episodes = draw([size], n_episodes, most_query=2)
+    places = np.hstack([episodes.query, episodes.support])
+    for column in places.T[(places >= 0).all(axis=0)]:
+        counts = np.bincount(column, minlength=size)
+        assert ((counts - n_episodes / size) ** 2).sum() / (n_episodes / size) < size + 5 * np.sqrt(2 * size)
+
+
 def test_padding_comes_last():
     _, episodes = draw()
     for rows in (episodes.support, episodes.query):

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import linalg
 
 from upstairs import MetaGradientClassifier, MetaGradientRegressor, UpstairsError, UpstairsWarning, load, save
 from upstairs.datasets import make_random_slopes
@@ -53,15 +52,6 @@ def error_of(meta, shots):
     support, query = ~SEEN & (first < shots), ~SEEN & (first >= 8)
     models = meta.adapt_tasks(X[support], Y[support], groups=TASK[support])
     return float(np.mean((models.predict(X[query], groups=TASK[query]) - Y[query]) ** 2))
-
-
-def test_elimination_is_the_inverse_factor_applied():
-    rng = np.random.default_rng(0)
-    Z, R = rng.normal(size=(6, 9)), rng.normal(size=(6, 4))
-    A = Z @ Z.T + np.eye(6)
-    expected = linalg.solve_triangular(linalg.cholesky(A, lower=True), R, lower=True)
-    np.testing.assert_allclose(bayes.whiten(jnp.array(A), jnp.array(R)), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(bayes.solve(jnp.array(A), jnp.array(R[:, 0])), np.linalg.solve(A, R[:, 0]), rtol=1e-4, atol=1e-5)
 
 
 def test_the_mode_is_the_same_by_rows_and_by_weights():

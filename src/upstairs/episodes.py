@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from upstairs.tasks import Tasks, offsets_of
@@ -83,10 +84,26 @@ def _as_tasks(tasks: Tasks, task: np.ndarray, rows: np.ndarray) -> Tasks:
 
 def _shuffled_rows(starts: np.ndarray, sizes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Up to ``most`` distinct random rows of each task [E, most]; what lies beyond a task's size is rubbish."""
-    rows = np.empty((len(starts), most), dtype=np.int64)
-    for e, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
-        drawn = rng.permutation(size)[:most] if size < 4 * most else rng.choice(size, most, replace=False, shuffle=True)
-        rows[e, : len(drawn)] = drawn
-        rows[e, len(drawn) :] = 0
-        rows[e] += start
-    return rows
+    rows = np.zeros((len(starts), most), dtype=np.int64)
+    _shuffle(sizes, rng.random(rows.shape), rows)
+    return rows + starts[:, None]
+
+
+@numba.njit(cache=True, nogil=True)
+def _shuffle(sizes, uniform, rows):  # pragma: no cover (compiled)
+    """The first places of random orders of 0, 1, ..., size − 1, into ``rows`` [E, most].
+
+    The shuffle of Fisher and Yates, of which only what has moved is written down, so that a large task costs no more than a
+    small one.
+    """
+    most = rows.shape[1]
+    place, moved = np.empty(most, np.int64), np.empty(most, np.int64)
+    for e in range(len(rows)):
+        for j in range(min(most, sizes[e])):
+            drawn = j + np.int64(uniform[e, j] * (sizes[e] - j))
+            here, there = j, drawn
+            for i in range(j):
+                here = moved[i] if place[i] == j else here
+                there = moved[i] if place[i] == drawn else there
+            rows[e, j] = there
+            place[j], moved[j] = drawn, here

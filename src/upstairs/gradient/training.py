@@ -105,11 +105,12 @@ def train(
             if len(progress.held_out) > len(progress.loss):
                 step = len(progress.loss)
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
-                theta, optimizer, loss = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
+                descended = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
+                theta, optimizer, loss = jax.tree.map(np.asarray, descended)
                 progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
             error = _score(problem, errors_by_shots(problem, progress.theta, rows, watched, watched.task, problem.shots))
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
-                progress = progress._replace(best=jax.tree.map(np.asarray, progress.theta), at=np.array(len(progress.loss)))
+                progress = progress._replace(best=progress.theta, at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
             checkpoint.keep(progress)
             if len(progress.loss):
@@ -117,9 +118,7 @@ def train(
     except KeyboardInterrupt:
         interrupted = True
     skipped = sum(int(np.max(part.total_notfinite)) for part in progress.optimizer)
-    return jax.tree.map(np.asarray, progress.best), Trace(
-        CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted
-    )
+    return progress.best, Trace(CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted)
 
 
 def watched_episodes(problem: Problem, unseen: list, rng: np.random.Generator) -> Episodes:

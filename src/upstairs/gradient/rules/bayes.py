@@ -28,6 +28,7 @@ from upstairs.compiled import read_only
 from upstairs.gradient.compiling import compiled
 from upstairs.gradient.encoder import features
 from upstairs.gradient.padding import padded_rows, row_blocks
+from upstairs.gradient.rules.elimination import solve, whiten
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
 from upstairs.gradient.rules.posterior import adapt_ragged, predict_ragged
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Ragged, Rule, Start
@@ -149,37 +150,6 @@ def predict_many(weights: dict, prior: dict, problem: Problem, adapted: Adapted,
 RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"), Ragged(adapt_many, predict_many))
 
 
-def whiten(A: Any, R: Any) -> Any:
-    """L⁻¹R for A = LLᵀ [n, n] and R [n, m], row by row of L.
-
-    Plain elimination, which XLA maps over thousands of small matrices; its own factorisation calls LAPACK for one at a time,
-    and jaxlib 0.10 can wait for ever where two such calls meet inside a scan.
-    """
-    rows = jnp.arange(len(A))
-
-    def eliminate(left, j):
-        A, R = left
-        scale = jax.lax.rsqrt(jnp.maximum(A[j, j], 1e-12))
-        white = R[j] * scale
-        below = jnp.where(rows > j, A[:, j] * scale, 0)[:, None]
-        return (A - below * (A[j] * scale), R - below * white), white
-
-    return jax.lax.scan(eliminate, (A, R), rows)[1]
-
-
-def solve(A: Any, b: Any) -> Any:
-    """A⁻¹b for A [n, n] positive definite and b [n], by elimination above and below the diagonal."""
-    rows = jnp.arange(len(A))
-
-    def eliminate(left, j):
-        A, b = left
-        others = jnp.where(rows == j, 0, A[:, j] / A[j, j])
-        return (A - others[:, None] * A[j], b - others * b[j]), None
-
-    (A, b), _ = jax.lax.scan(eliminate, (A, b), rows)
-    return b / jnp.diagonal(A)
-
-
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
     """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
     q, head = problem.n_inputs, prior["head"]
@@ -215,10 +185,6 @@ def _settings(prior: dict) -> tuple[float, float, float]:
     return 1 / (1 + math.exp(-head.rho[0])), math.exp(head.noise[0]), math.exp(head.nu[0])
 
 
-def _inverse_root(A: Any) -> Any:
-    return whiten(A, jnp.eye(len(A))).T
-
-
 def _condition_numbers(f_w, f_b, z, prior, y, counts):
     rho = jax.nn.sigmoid(prior.rho)
     Z, e = z * counts[:, None], (y - f_w - rho * f_b) * counts
@@ -250,7 +216,7 @@ def _condition_classes(f_w, f_b, z, prior, y, counts):
     w = jax.lax.stop_gradient(_mode(known, z, y, counts))
     p = jax.nn.sigmoid(known + z @ w)
     W = (p * (1 - p) + LEAST_CURVATURE) * counts
-    root = _inverse_root(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z)
+    root = whiten(jnp.eye(z.shape[1]) + (z * W[:, None]).T @ z, jnp.eye(z.shape[1])).T
     w = w + root @ (root.T @ (z.T @ ((y - p) * counts) - w))
     b = root @ (root.T @ (z.T @ W))
     return Adapted(n, level_sum, root, w + c * b, b, jnp.zeros(()))
@@ -312,7 +278,7 @@ def _number_losses(weights, prior, problem, episode):
     # row i of L⁻¹R needs rows 1..i alone, so sums over its first s rows belong to the support of s shots
     e, one, k = white[:, :1], white[:, 1:2], white[:, 2:]
     terms = jnp.concatenate([k * e, k * one, k**2, e**2, e * one, one**2, level[:, None]], axis=1)
-    sums = jnp.concatenate([jnp.zeros((1, terms.shape[1])), jnp.cumsum(terms, axis=0)])[shots]
+    sums = (jnp.arange(S) < shots[:, None]).astype(terms.dtype) @ terms
     Q = len(z_q)
     ke, k1, kk, (ee, e1, ones, level_sum) = sums[:, :Q], sums[:, Q : 2 * Q], sums[:, 2 * Q : 3 * Q], sums[:, 3 * Q :].T
     c = (1 - rho) * (level_sum[:, None] + f_b[S:]) / (shots[:, None] + 1)
