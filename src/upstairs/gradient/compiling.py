@@ -12,27 +12,24 @@ from typing import Any
 
 import jax
 
-__all__ = ["compiled", "keep_compiled"]
+__all__ = ["compiled", "compiled_soon", "keep_compiled"]
 
-QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
-"""A descent is compiled anew for every shape of panel and then runs for seconds: half the time to compile is worth more than
-a tenth of the time to run. (At level 0 it takes four times as long to run.)"""
+QUICK = {"xla_backend_optimization_level": 1}
+"""Half the time to compile, and hardly slower. (At level 0 it takes four times as long to run.)"""
+PLAIN = {"xla_cpu_use_fusion_emitters": False}
+"""A third less of what is left to compile, but tanh takes three times as long: a step of a descent a third more."""
 LEAST_SECONDS = 0.2
 """Compiling what is quicker costs less than a file."""
 
 
 def compiled(function: Callable) -> Callable:
-    """Jitted for each `Problem`, by ``QUICK`` options where this version of XLA knows them."""
+    """Jitted for each `Problem`, to run fast: for answers, of which there are millions."""
+    return _jitted(function, QUICK)
 
-    @functools.cache
-    def jitted() -> Any:
-        return jax.jit(function, static_argnames="problem", compiler_options=_known_options())
 
-    @functools.wraps(function)
-    def call(*args: Any) -> Any:
-        return jitted()(*args)
-
-    return call
+def compiled_soon(function: Callable) -> Callable:
+    """Jitted for each `Problem`, to compile fast: for a descent, which every shape of panel needs anew, for seconds."""
+    return _jitted(function, QUICK | PLAIN)
 
 
 def keep_compiled() -> None:
@@ -49,15 +46,26 @@ def keep_compiled() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
 
 
+def _jitted(function: Callable, options: dict[str, bool | int]) -> Callable:
+    @functools.cache
+    def jitted() -> Any:
+        known = {name: value for name, value in options.items() if _is_known(name, value)}
+        return jax.jit(function, static_argnames="problem", compiler_options=known)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return jitted()(*args)
+
+    return call
+
+
 @functools.cache
-def _known_options() -> dict[str, bool | int]:
-    known = {}
-    for name, value in QUICK.items():
-        if name in os.environ.get("XLA_FLAGS", ""):
-            continue
-        try:
-            jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-        except jax.errors.JaxRuntimeError:
-            continue
-        known[name] = value
-    return known
+def _is_known(option: str, value: bool | int) -> bool:
+    """Does this version of XLA know an option that the user has said nothing of?"""
+    if option in os.environ.get("XLA_FLAGS", ""):
+        return False
+    try:
+        jax.jit(lambda: 0, compiler_options={option: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

@@ -74,10 +74,10 @@ class MetaGradientRegressor(MetaRegressor):
         -> features [n, h]``, as flax and equinox modules give them; `load` has to be given the pair again.
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
-    n_folds : int, default=5
+    n_folds : int, default=3
         Fold models, each blind to 1/n_folds of the tasks: they calibrate, and answer for tasks known from fit. An unseen task
         gets one more model, which saw all tasks.
-    n_steps : int, default=1000
+    n_steps : int, default=3000
         Meta-steps at most.
     batch_tasks : int, default=16
         Episodes of a step. What a step needs grows with it, not with the number of tasks.
@@ -135,7 +135,7 @@ class MetaGradientRegressor(MetaRegressor):
     _parameter_constraints = CONSTRAINTS
 
     def __init__(
-        self, inner="bayes", network=(64, 64), n_pieces=8, n_folds=5, n_steps=1000, batch_tasks=16, patience=10,
+        self, inner="bayes", network=(64, 64), n_pieces=8, n_folds=3, n_steps=3000, batch_tasks=16, patience=10,
         learning_rate=1e-3, weight_decay=0.01, min_shots=0, max_shots=None, inner_steps=5, inner_rate=0.1, checkpoint=None,
         verbose=False, random_state=None,
     ):  # fmt: skip
@@ -172,10 +172,10 @@ class MetaGradientClassifier(MetaClassifier):
         -> features [n, h]``, as flax and equinox modules give them; `load` has to be given the pair again.
     n_pieces : int, default=8
         Each column of numbers comes a second time in so many pieces between quantiles; 0 for none.
-    n_folds : int, default=5
+    n_folds : int, default=3
         Fold models, each blind to 1/n_folds of the tasks: they calibrate, and answer for tasks known from fit. An unseen task
         gets one more model, which saw all tasks.
-    n_steps : int, default=1000
+    n_steps : int, default=3000
         Meta-steps at most.
     batch_tasks : int, default=16
         Episodes of a step. What a step needs grows with it, not with the number of tasks.
@@ -226,7 +226,7 @@ class MetaGradientClassifier(MetaClassifier):
     _parameter_constraints = CONSTRAINTS
 
     def __init__(
-        self, inner="bayes", network=(64, 64), n_pieces=8, n_folds=5, n_steps=1000, batch_tasks=16, patience=10,
+        self, inner="bayes", network=(64, 64), n_pieces=8, n_folds=3, n_steps=3000, batch_tasks=16, patience=10,
         learning_rate=1e-3, weight_decay=0.01, min_shots=0, max_shots=None, inner_steps=5, inner_rate=0.1, checkpoint=None,
         verbose=False, random_state=None,
     ):  # fmt: skip

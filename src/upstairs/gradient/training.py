@@ -19,7 +19,7 @@ import optax
 from upstairs.episodes import Episodes, draw_episodes
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.checkpoint import Checkpoint
-from upstairs.gradient.compiling import compiled
+from upstairs.gradient.compiling import compiled_soon
 from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
 from upstairs.tasks import Tasks, offsets_of
@@ -175,7 +175,7 @@ def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> 
     return Progress(theta, optimizer, theta, np.array(0), np.empty(0), np.empty(0))
 
 
-@compiled
+@compiled_soon
 def _start(problem, budget, key, starts):
     keys = jax.random.split(key, len(starts))
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *starts)
@@ -206,7 +206,7 @@ def _optimizers(budget: Budget, slow: tuple[str, ...]) -> tuple[Any, Any]:
     return safe(weights), safe(optax.flatten(optax.adam(cosine(PRIOR_RATE))))
 
 
-@compiled
+@compiled_soon
 def _descend(problem, budget, theta, optimizer, seen, unseen):
     """As many steps as the batches [steps, K, tasks, ...] hold."""
     for_weights, for_prior = _optimizers(budget, problem.rule.slow)
