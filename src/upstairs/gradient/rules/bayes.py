@@ -26,7 +26,6 @@ from jax.scipy.special import gammaln
 
 from upstairs.compiled import read_only
 from upstairs.gradient.compiling import compiled
-from upstairs.gradient.encoder import features
 from upstairs.gradient.padding import padded_rows, row_blocks
 from upstairs.gradient.rules.elimination import solve, whiten
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
@@ -153,7 +152,7 @@ RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"), Ragged(adapt_
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
     """f_w [C, n], f_b [C, n] and z [C, n, r] of rows."""
     q, head = problem.n_inputs, prior["head"]
-    hidden = features(problem.network, weights["network"], D)[:, q:]
+    hidden = problem.network.apply(weights["network"], D)
     rest = jnp.exp(head.rest / 2)[:, None, None] * weights["factor"]
     # f_w, f_b and what is left of z are linear in φ: one product for all
     on_D = jnp.concatenate([weights["linear"], rest[:, :q]], axis=2)
