@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from upstairs.tasks import Tasks
 
-__all__ = ["Design", "by_column", "design_matrix", "learn_design"]
+__all__ = ["Design", "by_column", "design_matrix", "fill_design", "learn_design"]
 
 MOST_LEVELS, FEWEST_ROWS, FEWEST_MISSING = 30, 10, 0.01
 FARTHEST = 12.0
@@ -73,24 +74,39 @@ def learn_design(tasks: Tasks, logs: bool = False) -> Design:
 
 
 def design_matrix(design: Design, X: np.ndarray) -> np.ndarray:
-    """D, float64 [n, q = 1 + a + b + c], for rows X float32 [n, p]; a missing number is at its mean."""
-    a, b = len(design.numbers), len(design.missing)
-    c, d = len(design.category), len(design.logs)
-    D = np.empty((len(X), 1 + a + b + c + d))
-    D[:, 0] = 1
-    D[:, 1 : 1 + a] = np.nan_to_num(np.clip(X[:, design.numbers], design.low, design.high))
-    D[:, 1 + a : 1 + a + b] = np.isnan(X[:, design.missing])
-    D[:, 1 + a + b : 1 + a + b + c] = X[:, design.category] == design.level
-    if d:
+    """D, float64 [n, q = 1 + a + b + c + d], for rows X float32 [n, p]; a missing number is at its mean."""
+    D = np.empty((len(X), 1 + len(design.column)))
+    fill_design(design, X, D)
+    return D
+
+
+def fill_design(design: Design, X: np.ndarray, D: np.ndarray) -> None:
+    """The design of rows X into the first columns of D, of any precision."""
+    _fill(X, design.numbers, design.low, design.high, design.missing, design.category, design.level, D)
+    if d := len(design.logs):
         low, shift, mean, sd = design.curve
         log = np.log(np.maximum(np.nan_to_num(X[:, design.logs]) - low, 0) + shift)
-        D[:, 1 + a + b + c :] = np.clip((log - mean) / sd, -FARTHEST, FARTHEST)
-    return D
+        q = 1 + len(design.column)
+        D[:, q - d : q] = np.clip((log - mean) / sd, -FARTHEST, FARTHEST)
 
 
 def by_column(design: Design, terms: np.ndarray, n_columns: int) -> np.ndarray:
     """Sums [n, p] of the terms [n, q] of a linear prediction by the column of X behind each; the first term is nobody's."""
     return terms[:, 1:] @ (design.column[:, None] == np.arange(n_columns))
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(X, numbers, low, high, missing, category, level, D):  # pragma: no cover (compiled)
+    a, b = 1 + len(numbers), 1 + len(numbers) + len(missing)
+    for i in range(len(X)):
+        D[i, 0] = 1
+        for j in range(len(numbers)):
+            x = X[i, numbers[j]]
+            D[i, 1 + j] = 0 if np.isnan(x) else min(max(x, low[j]), high[j])
+        for j in range(len(missing)):
+            D[i, a + j] = np.isnan(X[i, missing[j]])
+        for j in range(len(category)):
+            D[i, b + j] = X[i, category[j]] == level[j]
 
 
 def _learn_logs(seen: np.ndarray, low: np.ndarray, high: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numba
 import numpy as np
 
-from upstairs.design import Design, design_matrix, learn_design
+from upstairs.design import Design, fill_design, learn_design
 from upstairs.tasks import Tasks
 
 __all__ = ["Inputs", "Network", "features", "input_matrix", "learn_inputs", "make_network"]
@@ -66,9 +66,8 @@ def learn_inputs(tasks: Tasks, n_pieces: int) -> Inputs:
 
 def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
     """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
-    design = design_matrix(inputs.design, X)
-    D = np.empty((len(X), design.shape[1] + len(inputs.column)), np.float32)
-    D[:, : design.shape[1]] = design
+    D = np.empty((len(X), 1 + len(inputs.design.column) + len(inputs.column)), np.float32)
+    fill_design(inputs.design, X, D)
     _add_pieces(X, inputs.column, inputs.start, inputs.width, D)
     return D
 

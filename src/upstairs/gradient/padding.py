@@ -17,6 +17,8 @@ MOST_ROWS = 2**14
 """Padded support rows of a batch."""
 ROWS = (16, 256, 1024, 4096)
 """Rows of all tasks that pass together."""
+CALL = 250
+"""Rows that pass in about the time that one more call takes."""
 
 
 def support_batches(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
@@ -43,7 +45,8 @@ def row_blocks(n: int) -> Iterator[tuple[int, int, int]]:
     """First, last + 1, and padded number of rows of blocks of n rows of any tasks; one empty block if there are none."""
     start = 0
     while start < n or not start:
-        padded = next((size for size in ROWS if size >= n - start), ROWS[-1])
+        enough = next((size for size in ROWS if size >= n - start), ROWS[-1])
+        padded = enough if enough <= n - start + CALL else max(size for size in ROWS if size <= n - start)
         yield start, min(start + padded, n), padded
         start += padded
 

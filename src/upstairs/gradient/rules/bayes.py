@@ -135,7 +135,8 @@ def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: n
     parts, (rho, noise, _), sizes = _rows(weights, prior, problem, D), _settings(prior), np.diff(offsets)
     r = parts.shape[1] - 2
     found = [np.zeros((len(sizes), *shape), np.float32) for shape in ((), (r, r), (r,), (r,), ())]
-    adapt_ragged(parts, read_only(y[:, 0]), read_only(offsets), rho, noise, *found)
+    order = np.argsort(sizes, kind="stable")
+    adapt_ragged(parts, read_only(y[:, 0]), read_only(offsets), order, rho, noise, *found)
     return Adapted(sizes, *found)
 
 
