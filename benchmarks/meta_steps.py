@@ -30,10 +30,13 @@ import torchopt
 from tables import add_quick, show, write
 from upstairs.datasets import make_sinusoids
 from upstairs.gradient.checkpoint import Checkpoint
-from upstairs.gradient.encoder import make_network
+from upstairs.gradient.encoder import learn_inputs, make_network
+from upstairs.gradient.rows import InputRows, Rows
 from upstairs.gradient.rules import RULES
 from upstairs.gradient.rules.rule import Problem, Start
-from upstairs.gradient.training import Budget, Rows, train
+from upstairs.gradient.training import Budget, train
+from upstairs.target import identity_scale
+from upstairs.tasks import Tasks
 
 WIDTHS, N_TASKS, BATCH, ROWS, INNER_RATE, OUTER_RATE = (40, 40), 1000, 25, 10, 0.01, 1e-3
 Task = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -79,12 +82,13 @@ def _measure(args: argparse.Namespace, order: int, inner_steps: int) -> dict:
 def _ours(order: int, inner_steps: int, n_steps: int) -> Callable[[], object]:
     """A descent of one fold model that doesn't see a fifth of the tasks."""
     X, y, *_ = make_sinusoids(N_TASKS, 2 * ROWS, random_state=0)
-    D = np.column_stack([np.ones(len(y)), X]).astype(np.float32)
+    offsets = np.arange(0, len(y) + 1, 2 * ROWS)
     rule = RULES["maml" if order == 2 else "fomaml"]
     problem = Problem(rule, make_network(WIDTHS), False, 2, 2 + WIDTHS[-1], 1, (1,), (ROWS,), inner_steps, INNER_RATE)
-    rows = Rows(D, y[:, None].astype(np.float32), np.arange(0, len(y) + 1, 2 * ROWS), np.arange(N_TASKS) % 5)
+    tasks = Tasks(np.asarray(X, np.float32), y, offsets, np.arange(N_TASKS), np.zeros(1, np.int32))
+    rows = Rows(InputRows(learn_inputs(tasks, 0), tasks.X), y, offsets, np.arange(N_TASKS) % 5, identity_scale(y), 0)
     budget = Budget(n_steps, BATCH, n_steps, OUTER_RATE, 0.0)
-    starts = [Start(np.zeros((1, 2), np.float32), np.ones(1), np.ones(1))]
+    starts = [Start(np.zeros((1, 2)), np.zeros((1, 2)), np.ones(1), np.ones(1))]
     return lambda: train(problem, rows, starts, budget, 0, Checkpoint(None, "", ""), lambda *_: None)
 
 

@@ -9,8 +9,11 @@ import pytest
 from test_gradient import SEEN, SMALL, TASK, X, Y, problem_of, theta_of
 from upstairs import MetaGradientRegressor
 from upstairs.gradient import inner
+from upstairs.gradient.encoder import learn_inputs
 from upstairs.gradient.padding import ROWS, query_blocks, row_blocks, support_batches
+from upstairs.gradient.rows import InputRows
 from upstairs.gradient.rules import bayes
+from upstairs.tasks import Tasks
 
 
 @pytest.mark.parametrize("strength", [1.0, 1e6])
@@ -20,9 +23,11 @@ def test_many_ragged_tasks_are_conditioned_as_one_by_one(strength):
     prior = {**prior, "head": prior["head"]._replace(rest=jnp.log(jnp.array([strength])), nu=jnp.log(jnp.array([5.0])))}
     rng = np.random.default_rng(1)
     offsets, asked = np.array([0, 0, 1, 5, 40]), np.array([0, 2, 2, 6, 9])
-    D, D_q, y = (rng.normal(size=shape).astype(np.float32) for shape in ((40, 3), (9, 3), (40, 1)))
-    many = bayes.adapt_many(weights, prior, problem, D, y, offsets)
-    latents = bayes.predict_many(weights, prior, problem, many, D_q, asked)
+    X, y = rng.normal(size=(49, 2)).astype(np.float32), rng.normal(size=(40, 1)).astype(np.float32)
+    rows = InputRows(learn_inputs(Tasks(X, X[:, 0], np.array([0, 49]), np.array([0]), np.zeros(2, np.int32)), 0), X)
+    D, D_q = rows.matrix(slice(40)), rows.matrix(slice(40, 49))
+    many = bayes.adapt_many(weights, prior, problem, rows.take(slice(40)), y, offsets)
+    latents = bayes.predict_many(weights, prior, problem, many, rows.take(slice(40, 49)), asked)
     for t, (first, last) in enumerate(itertools.pairwise(offsets)):
         support = (D[first:last], y[first:last]) if last > first else (D[:1], y[:1])
         one = bayes.adapt(weights, prior, problem, *support, last - first)

@@ -19,7 +19,7 @@ def make_tasks(sizes):
 
 def draw(sizes=SIZES, n_episodes=60, **limits):
     tasks = make_tasks(sizes)
-    return tasks, draw_episodes(tasks, n_episodes, np.random.default_rng(0), **limits)
+    return tasks, draw_episodes(tasks.offsets, n_episodes, np.random.default_rng(0), **limits)
 
 
 def test_support_and_query_never_share_a_row_and_none_comes_twice():

@@ -26,7 +26,7 @@ def test_the_gradient_of_the_prior_is_exact(classify):
     target = rng.normal(size=300) + np.repeat(rng.normal(size=20), sizes)
     target = (target > 0).astype(float) if classify else target
     features = FeatureMap(*(np.zeros(2) for _ in range(2)), np.arange(1), *(np.zeros(1) for _ in range(2)), np.arange(1), bumps)
-    data = gather(rows, target, draw_episodes(tasks, 40, rng), features)
+    data = gather(rows, target, draw_episodes(tasks.offsets, 40, rng), features)
     start = prior_room._first_guess(features, 0.3, 1.0, rng)
     objective = prior_room._class_objective if classify else prior_room._number_objective
     x = prior_room._pack(start)
@@ -44,7 +44,7 @@ def test_near_rows_of_an_episode_are_told_apart_at_the_largest_variances():
     rows = rows._replace(linear=0.2 * rows.linear)  # near one another: the kernel has few directions
     tasks = Tasks(np.zeros((200, 1), np.float32), np.zeros(200), offsets_of([40] * 5), np.arange(5), np.zeros(1, np.int32))
     features = FeatureMap(*(np.zeros(2) for _ in range(2)), np.arange(1), *(np.zeros(1) for _ in range(2)), np.arange(1), bumps)
-    data = gather(rows, rows.f_w, draw_episodes(tasks, 20, rng), features)
+    data = gather(rows, rows.f_w, draw_episodes(tasks.offsets, 20, rng), features)
     prior = prior_room._first_guess(features, 0.3, 1.0, rng)._replace(bump=np.full(3, prior_room.MOST_THETA))
     mean, _, _ = predict_queries(prior, data, classify=False)
     assert np.abs(mean[data.used]).max() < 100

@@ -16,7 +16,7 @@ from upstairs.tasks import Tasks, group_rows
 
 __all__ = ["Adaptation", "Learner", "adapt", "adapt_known", "bytes_of", "explain", "locate", "predict"]
 
-BLOCK = 8192
+BLOCK = 16384
 """Tasks and support rows, taken together, that pass through the learner at once; a larger task passes alone."""
 
 
@@ -46,6 +46,8 @@ class Learner(NamedTuple):
     for_known : (state) -> state
         The state that answers for known tasks, where it isn't the one that judges: what is learned across tasks may come out
         better with the task's own rows, but then looks better on that task than it will on unseen ones.
+    streams : bool
+        Does ``learn`` make do with tasks that lie on disk, reading a few at a time? Else a store gives it what fits in memory.
     """
 
     learn: Callable[[Tasks, int, dict, np.random.Generator], tuple[Any, Any]]
@@ -56,6 +58,7 @@ class Learner(NamedTuple):
     info: type
     restore: Callable[[Any, dict], Any] = _as_it_is
     for_known: Callable[[Any], Any] = _as_it_is
+    streams: bool = False
 
 
 class Adaptation(NamedTuple):

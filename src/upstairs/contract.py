@@ -100,7 +100,9 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
         return self._learn(tasks, columns, n_classes, self._generator())
 
     def _fit_store(self, store: TaskStore, y: Any, groups: Any) -> MetaEstimator:
-        """`fit` from disk: of more rows than memory takes, those of a sample of tasks, which then are the known ones."""
+        """`fit` from disk. Where all rows would take more than memory, a sample of the tasks is known afterwards; a learner that
+        doesn't stream learns from them alone.
+        """
         if y is not None or groups is not None:
             raise UpstairsError("A task store brings its own target and tasks: call fit(store), without y and groups.")
         self._check_store(store)
@@ -110,11 +112,19 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
         if store.n_tasks < 2:
             raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
         self._table_kind = "pyarrow"
-        return self._learn(store.sample(MOST_KNOWN_ROWS, rng), store.columns, n_classes, rng)
+        if self.learner.streams:
+            return self._learn(store.mapped, store.columns, n_classes, rng, store)
+        return self._learn(store.sample(MOST_KNOWN_ROWS, rng)[0], store.columns, n_classes, rng)
 
-    def _learn(self, tasks: Tasks, columns: Columns, n_classes: int, rng: np.random.Generator) -> MetaEstimator:
-        self.state_, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
-        self.known_ = tasks.thin(MOST_KNOWN_ROWS, rng)
+    def _learn(
+        self, tasks: Tasks, columns: Columns, n_classes: int, rng: np.random.Generator, store: TaskStore | None = None
+    ) -> MetaEstimator:
+        """Learn from tasks, and know them afterwards; of those that are streamed from a store, a sample that memory takes."""
+        state, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
+        if store is not None:
+            tasks, which = store.sample(MOST_KNOWN_ROWS, rng)
+            state = state._replace(fold=state.fold[which])
+        self.state_, self.known_ = state, tasks.thin(MOST_KNOWN_ROWS, rng)
         self._reference = None
         self._set_columns(columns)
         return self

@@ -13,6 +13,8 @@ SHOTS = (1, 2, 5, 10, 20)
 """Buckets of support size that priors are learned at."""
 BUCKETS = (0, *SHOTS)
 """Those that calibrations are learned at: zero-shot as well."""
+FEW = 0.02
+"""Of so few of the tasks, episodes are drawn without shuffling them all."""
 
 
 class Episodes(NamedTuple):
@@ -46,17 +48,30 @@ class Episodes(NamedTuple):
 
 
 def draw_episodes(
-    tasks: Tasks, n_episodes: int, rng: np.random.Generator, *, most_support: int = SHOTS[-1], most_query: int = 16
-) -> Episodes:
+    offsets: np.ndarray, n_episodes: int, rng: np.random.Generator, *, among: np.ndarray | None = None,
+    most_support: int = SHOTS[-1], most_query: int = 16,
+) -> Episodes:  # fmt: skip
     """Draw episodes from the tasks that have at least two rows, as evenly over tasks as the number allows.
 
     Where no task has two rows, all episodes are zero-shot.
+
+    Parameters
+    ----------
+    offsets : int64 [T + 1]
+        Where each task begins.
+    among : int64, optional
+        The tasks to draw from; all of them if not given.
     """
-    able = np.flatnonzero(tasks.sizes >= min(2, tasks.sizes.max()))
-    rounds = -(-n_episodes // len(able))
-    task = np.concatenate([rng.permutation(able) for _ in range(rounds)])[:n_episodes]
-    sizes = tasks.sizes[task]
-    order = _shuffled_rows(tasks.offsets[task], sizes, most_support + most_query, rng)
+    sizes = np.diff(offsets) if among is None else offsets[among + 1] - offsets[among]
+    able = np.flatnonzero(sizes >= min(2, sizes.max()))
+    if n_episodes < FEW * len(able):
+        task = rng.choice(able, n_episodes, replace=False)
+    else:
+        rounds = -(-n_episodes // len(able))
+        task = np.concatenate([rng.permutation(able) for _ in range(rounds)])[:n_episodes]
+    sizes = sizes[task]
+    task = task if among is None else among[task]
+    order = _shuffled_rows(offsets[task], sizes, most_support + most_query, rng)
     n_query = np.minimum(sizes - sizes // 2, most_query)
     n_support = np.minimum(sizes // 2, most_support)
     column = np.arange(max(most_support, most_query))

@@ -32,7 +32,7 @@ from upstairs.errors import UpstairsError
 from upstairs.table import Columns
 from upstairs.tasks import Tasks, few_rows
 
-__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "is_store", "open_store", "parse_memory"]
+__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "is_store", "let_go", "open_store", "parse_memory"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -170,17 +170,16 @@ class TaskStore:
 
         Else a process that goes through a store seems to grow by all of it, and is stopped where memory is watched.
         """
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for one in self._maps:
-                one.madvise(mmap.MADV_DONTNEED)
+        for one in self._maps:
+            _let_go(one)
 
-    def sample(self, least: int, rng: np.random.Generator) -> Tasks:
+    def sample(self, least: int, rng: np.random.Generator) -> tuple[Tasks, np.ndarray]:
         """As many rows as learning may take of memory: all; or fewer of each task, drawn at random; or, rather than fewer than
-        ``least`` of each, those of a random sample of the tasks.
+        ``least`` of each, those of a random sample of the tasks. And which of the tasks they are [T].
         """
         most = max(LEAST_LEARNED, self.memory // (BYTES_A_VALUE * (len(self.columns.features) + MORE_VALUES)))
         few, which = few_rows(self.mapped, most, rng, least=least)
-        return few._replace(ids=self.names(which))
+        return few._replace(ids=self.names(which)), which
 
     def decode(self, tasks: Tasks) -> pa.Table:
         """Rows of its tasks as a table: the name of the task, the columns that were packed, and the target if there is one.
@@ -275,6 +274,14 @@ class TaskStore:
         return at if at < self.n_tasks and text(at) == name else -1
 
 
+def let_go(array: np.ndarray) -> None:
+    """`TaskStore.let_go` of the file that an array is a view of; nothing if it is of none."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    if isinstance(array, mmap.mmap):
+        _let_go(array)
+
+
 def is_store(path: str | os.PathLike) -> bool:
     """Is there a store, whole or damaged, under this path?"""
     return (Path(path) / MANIFEST).is_file()
@@ -288,6 +295,11 @@ def parse_memory(memory: str | int) -> int:
         return int(float(number) * UNITS[text.removeprefix(number)])
     except (ValueError, KeyError):
         raise UpstairsError(f"memory must be a size as '2GB' or '500MB', but is {memory!r}.") from None
+
+
+def _let_go(pages: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _whole(name: Any) -> int | None:

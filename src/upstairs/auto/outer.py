@@ -101,7 +101,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         fitted = fitted[len(BASELINES) :][:1] or fitted[-1:]
         held = [Held([None], np.empty(0), np.empty(0), np.empty(0))] * len(BUCKETS)
     else:
-        episodes = draw_episodes(tasks, params["n_episodes"], rng)
+        episodes = draw_episodes(tasks.offsets, params["n_episodes"], rng)
         held = [_held_out(fitted, tasks, episodes.telling(shots), shots) for shots in BUCKETS]
     weight = _weight_by_bucket(_class_weights if n_classes else _number_weights, held, len(fitted), rng)
     keep = np.flatnonzero(weight.any(axis=0))

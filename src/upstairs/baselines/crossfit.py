@@ -34,7 +34,7 @@ def deal_folds(tasks: Tasks, rng: np.random.Generator) -> tuple[HeldOut, np.ndar
     """
     learned = pseudo_tasks(tasks, rng)
     fold = assign_folds(learned.n_tasks, N_FOLDS, rng)
-    held_out = HeldOut(learned, fold, draw_episodes(learned, N_EPISODES, rng))
+    held_out = HeldOut(learned, fold, draw_episodes(learned.offsets, N_EPISODES, rng))
     return held_out, fold if learned is tasks else np.full(tasks.n_tasks, -1)
 
 

@@ -12,7 +12,7 @@ __all__ = ["read_store"]
 
 def read_store(store: TaskStore, seed: int) -> tuple[pa.Table, list[str]]:
     """Rows of its tasks, with their names and target (see `TaskStore.decode`), and what must be said of those left out."""
-    few = store.sample(MOST_KNOWN_ROWS, np.random.default_rng(seed))
+    few, _ = store.sample(MOST_KNOWN_ROWS, np.random.default_rng(seed))
     if len(few.y) == store.n_rows:
         return store.decode(few), []
     many = noun_of(store.task_name).many

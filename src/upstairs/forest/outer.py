@@ -91,7 +91,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     if used is few:
         known_fold[which] = fold
     trained = (_learn_classes if n_classes else _learn_numbers)(used, fold, folds, n_classes, params, rng)
-    episodes = draw_episodes(used, N_CALIBRATION_EPISODES, rng)
+    episodes = draw_episodes(used.offsets, N_CALIBRATION_EPISODES, rng)
     state = (_combine_classes if n_classes else _combine_numbers)(trained, used, episodes, rng)
     main = trained[state.main]
     log = [head.scale is not None and head.scale.log for head in state.heads]
@@ -121,7 +121,7 @@ def _learn_numbers(
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
         head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
-        episodes = draw_episodes(tasks, N_STUDENT_EPISODES, rng)
+        episodes = draw_episodes(tasks.offsets, N_STUDENT_EPISODES, rng)
         noise = noise_variance(head, rows, u, tasks, fold, episodes)
         one = Trained(head, rows, u, fold, b * scale.sd**2, noise * scale.sd**2)
         nu, kappa = _learn_student(one, episodes)
@@ -152,7 +152,7 @@ def _learn_head(
     effects, unseen = grow_effect_trees(tasks, residual, params["n_effect_trees"], rng)
     features = learn_features(tasks, f_w, f_b)
     rows = to_rows(features, tasks.X, f_w, f_b, blind_leaves(effects, unseen, tasks))
-    episodes = draw_episodes(tasks, params["n_episodes"], rng)
+    episodes = draw_episodes(tasks.offsets, params["n_episodes"], rng)
     prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
     return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows
 

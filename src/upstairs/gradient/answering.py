@@ -11,17 +11,18 @@ import numpy as np
 
 from upstairs.gradient.compiling import compiled
 from upstairs.gradient.padding import WIDTH, query_blocks, support_batches
+from upstairs.gradient.rows import InputRows
 from upstairs.gradient.rules.rule import Latent, Problem, Ragged, Theta
 from upstairs.tasks import offsets_of
 
 __all__ = ["adapt_tasks", "predict_tasks"]
 
 
-def adapt_tasks(problem: Problem, theta: Theta, model: np.ndarray, D: np.ndarray, y: np.ndarray, offsets: np.ndarray) -> Any:
-    """Adapted pytree of arrays [T, ...]: task t by model [T] of ``theta``, to support rows D [n, q] with targets y [n, C]."""
+def adapt_tasks(problem: Problem, theta: Theta, model: np.ndarray, rows: InputRows, y: np.ndarray, offsets: np.ndarray) -> Any:
+    """Adapted pytree of arrays [T, ...]: task t by model [T] of ``theta``, to n support rows with targets y [n, C]."""
     ragged, whole = _ragged(problem), None
-    for m, tasks, rows, own in _by_model(model, offsets):
-        part = ragged.adapt(theta.model(m), theta.prior, problem, D[rows], y[rows], own)
+    for m, tasks, which, own in _by_model(model, offsets):
+        part = ragged.adapt(theta.model(m), theta.prior, problem, rows.take(which), y[which], own)
         if len(tasks) == len(model):
             return part
         if whole is None:
@@ -31,15 +32,15 @@ def adapt_tasks(problem: Problem, theta: Theta, model: np.ndarray, D: np.ndarray
 
 
 def predict_tasks(
-    problem: Problem, theta: Theta, model: np.ndarray, adapted: Any, D: np.ndarray, offsets: np.ndarray
+    problem: Problem, theta: Theta, model: np.ndarray, adapted: Any, rows: InputRows, offsets: np.ndarray
 ) -> Latent:
-    """Latents [n, C] of query rows D [n, q] of adapted tasks, float64."""
-    ragged, whole = _ragged(problem), _empty(len(D), problem.n_outputs)
-    for m, tasks, rows, own in _by_model(model, offsets):
+    """Latents [n, C] of n query rows of adapted tasks, float64."""
+    ragged, whole = _ragged(problem), _empty(rows.n_rows, problem.n_outputs)
+    for m, tasks, which, own in _by_model(model, offsets):
         mine = adapted if len(tasks) == len(model) else jax.tree.map(lambda a, tasks=tasks: a[tasks], adapted)
-        part = ragged.predict(theta.model(m), theta.prior, problem, mine, D[rows], own)
+        part = ragged.predict(theta.model(m), theta.prior, problem, mine, rows.take(which), own)
         for into, source in zip(whole, part, strict=True):
-            into[rows] = source
+            into[which] = source
     return whole
 
 
@@ -62,15 +63,15 @@ def _ragged(problem: Problem) -> Ragged:
     return problem.rule.ragged if able else Ragged(_adapt_padded, _predict_padded)
 
 
-def _adapt_padded(weights: Any, prior: Any, problem: Problem, D: np.ndarray, y: np.ndarray, offsets: np.ndarray) -> Any:
+def _adapt_padded(weights: Any, prior: Any, problem: Problem, rows: InputRows, y: np.ndarray, offsets: np.ndarray) -> Any:
     whole = None
-    sizes = np.diff(offsets)
+    sizes, D = np.diff(offsets), rows.matrix()
     # an empty support still needs a row to pad with
     D, y = (part if len(part) else np.zeros((1, part.shape[1]), np.float32) for part in (D, y))
     for tasks, width, padded in support_batches(sizes):
-        rows = np.minimum(offsets[tasks][:, None] + np.arange(width), len(D) - 1)
-        rows, n = _pad(rows, padded), _pad(sizes[tasks], padded)
-        part = jax.tree.map(np.asarray, _adapt(problem, weights, prior, D[rows], y[rows], n))
+        which = np.minimum(offsets[tasks][:, None] + np.arange(width), len(D) - 1)
+        which, n = _pad(which, padded), _pad(sizes[tasks], padded)
+        part = jax.tree.map(np.asarray, _adapt(problem, weights, prior, D[which], y[which], n))
         if whole is None:
             whole = jax.tree.map(lambda a: np.empty((len(sizes), *a.shape[1:]), a.dtype), part)
         for into, source in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
@@ -78,15 +79,15 @@ def _adapt_padded(weights: Any, prior: Any, problem: Problem, D: np.ndarray, y: 
     return whole
 
 
-def _predict_padded(weights: Any, prior: Any, problem: Problem, adapted: Any, D: np.ndarray, offsets: np.ndarray) -> Latent:
-    whole = _empty(len(D), problem.n_outputs)
+def _predict_padded(weights: Any, prior: Any, problem: Problem, adapted: Any, rows: InputRows, offsets: np.ndarray) -> Latent:
+    whole, D = _empty(rows.n_rows, problem.n_outputs), rows.matrix()
     for task, first, count, padded in query_blocks(np.diff(offsets)):
-        rows = np.minimum(offsets[task][:, None] + first[:, None] + np.arange(WIDTH), len(D) - 1)
+        which = np.minimum(offsets[task][:, None] + first[:, None] + np.arange(WIDTH), len(D) - 1)
         asked = np.arange(WIDTH) < count[:, None]
         own = jax.tree.map(lambda a, task=task, padded=padded: a[_pad(task, padded)], adapted)
-        latent = _predict(problem, weights, prior, own, D[_pad(rows, padded)])
+        latent = _predict(problem, weights, prior, own, D[_pad(which, padded)])
         for into, source in zip(whole, latent, strict=True):
-            into[rows[asked]] = np.asarray(source)[: len(task)][asked]
+            into[which[asked]] = np.asarray(source)[: len(task)][asked]
     return whole
 
 

@@ -19,6 +19,9 @@ from upstairs.tasks import Tasks
 
 __all__ = ["Inputs", "Network", "features", "input_matrix", "learn_inputs", "make_network"]
 
+LINE = 64
+"""Bytes."""
+
 
 class Inputs(NamedTuple):
     """How D is made.
@@ -66,7 +69,7 @@ def learn_inputs(tasks: Tasks, n_pieces: int) -> Inputs:
 
 def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
     """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
-    D = np.empty((len(X), 1 + len(inputs.design.column) + len(inputs.column)), np.float32)
+    D = _aligned(len(X), 1 + len(inputs.design.column) + len(inputs.column))
     fill_design(inputs.design, X, D)
     _add_pieces(X, inputs.column, inputs.start, inputs.width, D)
     return D
@@ -80,6 +83,13 @@ def make_network(network: tuple[int, ...] | Network) -> Network:
 def features(network: Network, parameters: Any, D: Any) -> Any:
     """φ [n, q + h] of rows D [n, q]."""
     return jnp.concatenate([D, network.apply(parameters, D)], axis=1)
+
+
+def _aligned(n: int, q: int) -> np.ndarray:
+    """An empty matrix of floats that JAX takes as it is: it copies what doesn't start at a whole line of the cache."""
+    raw = np.empty(4 * n * q + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + 4 * n * q].view(np.float32).reshape(n, q)
 
 
 @numba.njit(cache=True, nogil=True)

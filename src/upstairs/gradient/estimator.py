@@ -23,7 +23,9 @@ __all__ = ["MetaGradientClassifier", "MetaGradientRegressor"]
 
 keep_compiled()
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, network.restore)
+LEARNER = Learner(
+    outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, network.restore, streams=True
+)
 CONSTRAINTS = {
     "inner": [StrOptions(set(RULES))],
     "network": ["array-like", tuple],

@@ -15,13 +15,14 @@ from upstairs.calibration import Calibration, temper
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.encoder import Inputs, Network, input_matrix, make_network
 from upstairs.gradient.explanation import explain_latent
+from upstairs.gradient.rows import InputRows, target_of
 from upstairs.gradient.rules import RULES
 from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
-from upstairs.target import Scale, forward
+from upstairs.target import Scale
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Head", "Shape", "State", "adapt", "explain", "predict", "problem_of", "target_of"]
+__all__ = ["Adapted", "Head", "Shape", "State", "adapt", "explain", "predict", "problem_of"]
 
 
 class Shape(NamedTuple):
@@ -108,10 +109,15 @@ class Adapted(NamedTuple):
 
 def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     """Adapt each task's own model to its support rows."""
-    problem, D = problem_of(state.shape), input_matrix(state.inputs, support.X)
+    problem, rows = problem_of(state.shape), InputRows(state.inputs, support.X)
     parts = tuple(
         adapt_tasks(
-            problem, theta_of(problem, head), fold, D, target_of(head.scale, support.y, state.shape.n_classes), support.offsets
+            problem,
+            theta_of(problem, head),
+            fold,
+            rows,
+            target_of(head.scale, support.y, state.shape.n_classes),
+            support.offsets,
         )
         for head in state.heads
     )
@@ -120,10 +126,10 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
 
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """Predict the query rows of each task."""
-    problem, D = problem_of(state.shape), input_matrix(state.inputs, query.X)
+    problem, rows = problem_of(state.shape), InputRows(state.inputs, query.X)
     shots = np.repeat(adapted.support.sizes, query.sizes)
     latents = [
-        predict_tasks(problem, theta_of(problem, head), adapted.model, part, D, query.offsets)
+        predict_tasks(problem, theta_of(problem, head), adapted.model, part, rows, query.offsets)
         for head, part in zip(state.heads, adapted.parts, strict=True)
     ]
     if state.scale is None:
@@ -156,13 +162,6 @@ def theta_of(problem: Problem, head: Head) -> Theta:
     """Weights [K + 1, ...] and prior as the rule's pytrees."""
     weights, prior = _structure(problem)
     return Theta(jax.tree.unflatten(weights, head.weights), jax.tree.unflatten(prior, head.prior))
-
-
-def target_of(scale: Scale | None, y: np.ndarray, n_classes: int) -> np.ndarray:
-    """What a head is adapted to, float32 [n, C]: u, or 1 for a row's class (a single output is the second of two)."""
-    if scale is not None:
-        return forward(scale, y).astype(np.float32)[:, None]
-    return (y[:, None] == (np.arange(n_classes) if n_classes > 2 else 1)).astype(np.float32)
 
 
 def number_of(scale: Scale, latent: Latent) -> Prediction:

@@ -12,6 +12,7 @@ import numpy as np
 from upstairs.errors import UpstairsError
 from upstairs.gradient.encoder import Network, make_network
 from upstairs.gradient.inner import State, problem_of, theta_of
+from upstairs.gradient.rows import InputRows
 
 __all__ = ["check_finite", "check_network", "restore", "shapes_of", "width_of"]
 
@@ -50,13 +51,14 @@ def width_of(network: tuple[int, ...] | Network, n_inputs: int) -> int:
     return int(out.shape[1])
 
 
-def check_finite(network: tuple[int, ...] | Network, D: np.ndarray) -> None:
-    """An error where a user's network, as it starts, gives NaN or infinity for rows D [n, q] that are finite."""
+def check_finite(network: tuple[int, ...] | Network, rows: InputRows) -> None:
+    """An error where a user's network, as it starts, gives NaN or infinity for rows that are finite."""
     if not isinstance(network, Network):
         return
-    parameters, apply = network.init(jax.random.PRNGKey(0), D.shape[1]), jax.jit(network.apply)
-    for start in range(0, len(D), BLOCK):
-        bad = ~np.isfinite(apply(parameters, D[start : start + BLOCK])).all(axis=1)
+    q = rows.matrix(slice(0)).shape[1]
+    parameters, apply = network.init(jax.random.PRNGKey(0), q), jax.jit(network.apply)
+    for start in range(0, rows.n_rows, BLOCK):
+        bad = ~np.isfinite(apply(parameters, rows.matrix(slice(start, start + BLOCK)))).all(axis=1)
         if bad.any():
             raise UpstairsError(
                 f"network gives NaN or infinity for {bad.sum()} of the first {start + len(bad)} rows before it has learned "

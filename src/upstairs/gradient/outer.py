@@ -13,25 +13,29 @@ import numpy as np
 
 from upstairs.blending import blend_heads
 from upstairs.calibration import learn_temperatures
+from upstairs.design import design_matrix
 from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.gradient.checkpoint import Checkpoint, fingerprint
-from upstairs.gradient.encoder import input_matrix, learn_inputs
-from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of, target_of
+from upstairs.gradient.encoder import Inputs, learn_inputs
+from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of
 from upstairs.gradient.network import check_finite, check_network, shapes_of, width_of
 from upstairs.gradient.progress import show_progress
+from upstairs.gradient.rows import InputRows, Rows
 from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
-from upstairs.gradient.training import CHUNK, Budget, Rows, Trace, answer_episodes, errors_by_shots, train
+from upstairs.gradient.training import CHUNK, Budget, Trace, answer_episodes, errors_by_shots, train
 from upstairs.levels import variance_components
 from upstairs.prediction import class_log_proba
 from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, pooled_ridge
 from upstairs.target import Scale, identity_scale, log_scale
-from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
+from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
 
 __all__ = ["Info", "learn"]
 
 N_EPISODES = 1000
 """Held-out episodes for blending and calibration, and seen ones to tell over-fitting by."""
+MOST_FIRST_ROWS, FEWEST_FIRST_ROWS = 100_000, 10
+"""Rows that inputs, scales and ridges are learned from, where the descent starts; of a task rather so many than fewer."""
 MOST_SLOPES, VARYING = 24, 0.1
 """Inputs whose slopes may differ by task: at most so many, and only those that vary within a tenth of the tasks."""
 
@@ -77,10 +81,13 @@ class Info(NamedTuple):
 class Trained(NamedTuple):
     """A head, what it was learned from, and how that went."""
 
-    scale: Scale | None
     rows: Rows
     theta: Theta
     trace: Trace
+
+    @property
+    def scale(self) -> Scale | None:
+        return self.rows.scale
 
     @property
     def head(self) -> Head:
@@ -92,38 +99,38 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     """Learn the state from meta-train tasks."""
     used = pseudo_tasks(tasks, rng)
     fold = assign_folds(used.n_tasks, params["n_folds"], rng)
-    inputs = learn_inputs(used, params["n_pieces"])
-    D = input_matrix(inputs, used.X)
-    shape = _shape(used, D, 1 + len(inputs.design.column), n_classes, params)
+    few, which = few_rows(used, MOST_FIRST_ROWS, rng, least=FEWEST_FIRST_ROWS)
+    inputs = learn_inputs(few, params["n_pieces"])
+    shape = _shape(int(used.sizes.max()), few, inputs, n_classes, params)
     problem = problem_of(shape)
     seeds = rng.integers(2**31 - 1, size=2).tolist()
     # of a user's functions and of a RandomState, the text is another in another process
     told = {name: value for name, value in params.items() if name not in ("checkpoint", "network", "random_state", "verbose")}
-    owner = fingerprint(told, shapes_of(shape.network, D.shape[1]), seeds, D, used.y, fold)
+    owner = fingerprint(told, shapes_of(shape.network, shape.n_inputs), seeds, few.X, few.y, used.offsets, fold)
     trained: list[Trained] = []
-    for scale, seed in zip([None] if n_classes else [identity_scale(used.y), log_scale(used.y)], seeds, strict=False):
+    for scale, seed in zip([None] if n_classes else [identity_scale(few.y), log_scale(few.y)], seeds, strict=False):
         if (scale is None and not n_classes) or (trained and trained[-1].trace.interrupted):
             continue
-        rows = Rows(D, target_of(scale, used.y, n_classes), used.offsets, fold)
+        rows = Rows(InputRows(inputs, used.X), used.y, used.offsets, fold, scale, n_classes)
+        first = rows._replace(inputs=InputRows(inputs, few.X), y=few.y, offsets=few.offsets, fold=fold[which])
+        starts = [_start(problem, first, first.fold != k) for k in range(fold.max() + 2)]
         name = "classes" if n_classes else "log" if scale.log else "numbers"
         with show_progress(params["verbose"], name, params["n_steps"]) as watch:
-            trained.append(
-                _learn_head(problem, rows, scale, params, seed, Checkpoint(params["checkpoint"], name, owner), watch)
-            )
-    episodes = draw_episodes(used, N_EPISODES, rng)
+            trained.append(_descend(problem, rows, starts, params, seed, Checkpoint(params["checkpoint"], name, owner), watch))
+    episodes = draw_episodes(used.offsets, N_EPISODES, rng)
     known_fold = fold if used.n_tasks == tasks.n_tasks else np.full(tasks.n_tasks, -1)
     state = State(known_fold, None, None, inputs, shape, tuple(one.head for one in trained), np.ones((len(BUCKETS), 1)), 0)
     state = (_combine_classes if n_classes else _combine_numbers)(state, problem, trained, used, episodes, rng)
     return state, _info(state, problem, trained, tasks, episodes)
 
 
-def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: dict) -> Shape:
+def _shape(largest_task: int, few: Tasks, inputs: Inputs, n_classes: int, params: dict) -> Shape:
     """What is compiled, checked against what the tasks can give."""
-    most = int(tasks.sizes.max()) // 2
+    most = largest_task // 2
     largest = min(BUCKETS[-1], most) if params["max_shots"] is None else params["max_shots"]
     if params["max_shots"] is not None and largest > most:
         raise UpstairsError(
-            f"max_shots is {largest}, but the largest task holds {tasks.sizes.max()} rows, of which a support takes at most "
+            f"max_shots is {largest}, but the largest task holds {largest_task} rows, of which a support takes at most "
             f"half: give max_shots={most} or less."
         )
     least = params["min_shots"]
@@ -132,12 +139,12 @@ def _shape(tasks: Tasks, D: np.ndarray, n_design: int, n_classes: int, params: d
             f"min_shots is {least}, but no support has more than {largest} rows: give min_shots={largest} or less."
         )
     shots = sorted({least, largest} | {s for s in BUCKETS if least < s < largest})
-    given = check_network(params["network"])
-    n_features = D.shape[1] + width_of(given, D.shape[1])
-    check_finite(given, D)
-    slopes = _slopes(tasks, D[:, :n_design])
+    given, n_inputs = check_network(params["network"]), 1 + len(inputs.design.column) + len(inputs.column)
+    n_features = n_inputs + width_of(given, n_inputs)
+    check_finite(given, InputRows(inputs, few.X))
+    slopes = _slopes(few, design_matrix(inputs.design, few.X).astype(np.float32))
     return Shape(
-        params["inner"], given, n_classes, D.shape[1], n_features, slopes, np.array(shots), params["inner_steps"],
+        params["inner"], given, n_classes, n_inputs, n_features, slopes, np.array(shots), params["inner_steps"],
         float(params["inner_rate"]),
     )  # fmt: skip
 
@@ -153,10 +160,9 @@ def _slopes(tasks: Tasks, D: np.ndarray) -> np.ndarray:
     return np.sort(able[np.argsort(-within[able], kind="stable")[:MOST_SLOPES]])
 
 
-def _learn_head(
-    problem: Problem, rows: Rows, scale: Scale | None, params: dict, seed: int, checkpoint: Checkpoint, watch: Callable
+def _descend(
+    problem: Problem, rows: Rows, starts: list[Start], params: dict, seed: int, checkpoint: Checkpoint, watch: Callable
 ) -> Trained:
-    starts = [_start(problem, rows, rows.fold != k) for k in range(rows.fold.max() + 2)]
     budget = Budget(
         params["n_steps"], params["batch_tasks"], params["patience"], params["learning_rate"], params["weight_decay"]
     )
@@ -164,14 +170,14 @@ def _learn_head(
     if trace.interrupted:
         done = CHUNK * len(trace.loss)
         warnings.warn(UpstairsWarning(f"fit was interrupted: the model is the best of {done} meta-steps."), stacklevel=2)
-    return Trained(scale, rows, theta, trace)
+    return Trained(rows, theta, trace)
 
 
 def _start(problem: Problem, rows: Rows, seen: np.ndarray) -> Start:
     """Ridges of the tasks that a fold model sees."""
     sizes = np.diff(rows.offsets)
     mine, offsets = np.repeat(seen, sizes), offsets_of(sizes[seen])
-    D, Y = rows.D[mine].astype(np.float64), rows.y[mine].astype(np.float64)
+    D, Y = rows.inputs.take(mine).matrix().astype(np.float64), rows.target(mine).astype(np.float64)
     if problem.classify:
         linear = np.stack([logistic_ridge(D, y, offsets) for y in Y.T])
         pooled = np.stack([pooled_logistic_ridge(D, y) for y in Y.T])

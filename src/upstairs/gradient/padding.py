@@ -15,7 +15,7 @@ WIDTH = 16
 BATCHES = (1, 16, 64, 256)
 MOST_ROWS = 2**14
 """Padded support rows of a batch."""
-ROWS = (16, 256, 1024, 4096)
+ROWS = (16, 256, 1024, 2048, 4096)
 """Rows of all tasks that pass together."""
 CALL = 250
 """Rows that pass in about the time that one more call takes."""

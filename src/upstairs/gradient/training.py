@@ -20,11 +20,13 @@ from upstairs.episodes import Episodes, draw_episodes
 from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.checkpoint import Checkpoint
 from upstairs.gradient.compiling import compiled_soon
+from upstairs.gradient.rows import Rows
 from upstairs.gradient.rules.losses import class_losses
 from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
-from upstairs.tasks import Tasks, offsets_of
+from upstairs.store import let_go
+from upstairs.tasks import offsets_of
 
-__all__ = ["CHUNK", "Budget", "Rows", "Trace", "answer_episodes", "errors_by_shots", "train", "watched_episodes"]
+__all__ = ["CHUNK", "Budget", "Trace", "answer_episodes", "errors_by_shots", "train", "watched_episodes"]
 
 CHUNK = 50
 N_WATCHED, MOST_WATCHED, N_QUERY = 60, 500, 16
@@ -33,20 +35,6 @@ episode."""
 LARGEST_GRADIENT = 1.0
 SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
 """Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
-
-
-class Rows(NamedTuple):
-    """Meta-train rows as the network sees them.
-
-    D, y : float32 [n, q], [n, C]
-    offsets : int64 [T + 1]
-    fold : int64 [T]
-    """
-
-    D: np.ndarray
-    y: np.ndarray
-    offsets: np.ndarray
-    fold: np.ndarray
 
 
 class Budget(NamedTuple):
@@ -95,9 +83,9 @@ def train(
 ) -> tuple[Theta, Trace]:  # fmt: skip
     """Descend from ``starts``, one for each fold and one for all; ``watch`` is told the step, the loss and the held-out error
     after each chunk."""
-    seen = [_view(rows, rows.fold != k) for k in range(len(starts))]
-    unseen = [_view(rows, rows.fold == k) for k in range(len(starts) - 1)]
-    watched = watched_episodes(problem, unseen, np.random.default_rng([seed, 0]))
+    seen = [np.flatnonzero(rows.fold != k) for k in range(len(starts))]
+    unseen = [np.flatnonzero(rows.fold == k) for k in range(len(starts) - 1)]
+    watched = watched_episodes(problem, rows.offsets, unseen, np.random.default_rng([seed, 0]))
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
     interrupted = False
     try:
@@ -105,6 +93,7 @@ def train(
             if len(progress.held_out) > len(progress.loss):
                 step = len(progress.loss)
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
+                let_go(rows.inputs.X)
                 descended = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
                 theta, optimizer, loss = jax.tree.map(np.asarray, descended)
                 progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
@@ -121,14 +110,14 @@ def train(
     return progress.best, Trace(CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted)
 
 
-def watched_episodes(problem: Problem, unseen: list, rng: np.random.Generator) -> Episodes:
-    """Held-out episodes [K E] of the views of each fold's unseen tasks.
+def watched_episodes(problem: Problem, offsets: np.ndarray, unseen: list[np.ndarray], rng: np.random.Generator) -> Episodes:
+    """Held-out episodes [K E] of each fold's unseen tasks; the fold stands for the task.
 
     A closed form is much the same for all tasks, and few tell how good it is. Descent may explode on one task in hundreds, so
     every task is watched as far as that is bearable.
     """
-    most = max(len(tasks.offsets) - 1 for tasks, _ in unseen) if problem.rule.ragged is None else 0
-    drawn = _draw(unseen, int(np.clip(most, N_WATCHED, MOST_WATCHED)), problem, rng)
+    most = max(map(len, unseen)) if problem.rule.ragged is None else 0
+    drawn = _draw(offsets, unseen, int(np.clip(most, N_WATCHED, MOST_WATCHED)), problem, rng)
     return Episodes(drawn.task, *(part.reshape(len(drawn.task), -1) for part in drawn[1:]))
 
 
@@ -142,7 +131,7 @@ def errors_by_shots(
         if able.any():
             latent = answer_episodes(problem, theta, rows, episodes.take(able), model[able], s)
             query = episodes.query[able]
-            y = rows.y[query[query >= 0]]
+            y = rows.target(query[query >= 0])
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
             errors[b] = np.nan_to_num(np.mean(losses), nan=np.inf)
     return errors
@@ -153,8 +142,8 @@ def answer_episodes(problem: Problem, theta: Theta, rows: Rows, episodes: Episod
     supports, queries = episodes.support >= 0, episodes.query >= 0
     supports &= np.arange(supports.shape[1]) < shots
     s, q = episodes.support[supports], episodes.query[queries]
-    adapted = adapt_tasks(problem, theta, model, rows.D[s], rows.y[s], offsets_of(supports.sum(axis=1)))
-    return predict_tasks(problem, theta, model, adapted, rows.D[q], offsets_of(queries.sum(axis=1)))
+    adapted = adapt_tasks(problem, theta, model, rows.inputs.take(s), rows.target(s), offsets_of(supports.sum(axis=1)))
+    return predict_tasks(problem, theta, model, adapted, rows.inputs.take(q), offsets_of(queries.sum(axis=1)))
 
 
 def _goes_on(progress: Progress, budget: Budget) -> bool:
@@ -238,35 +227,30 @@ def _descend(problem, budget, theta, optimizer, seen, unseen):
 
 
 def _batches(
-    problem: Problem, rows: Rows, seen: list, unseen: list, budget: Budget, rng: np.random.Generator
+    problem: Problem, rows: Rows, seen: list[np.ndarray], unseen: list[np.ndarray], budget: Budget, rng: np.random.Generator
 ) -> tuple[Episode, Episode]:
     """Episodes of a chunk, [steps, K, tasks, ...], for the weights and (half as many) for the prior."""
     batches = []
-    for views, n_tasks in ((seen, budget.batch_tasks), (unseen, -(-budget.batch_tasks // 2))):
-        episodes = _draw(views, CHUNK * n_tasks, problem, rng)
-        shape = (len(views), CHUNK, n_tasks)
+    for folds, n_tasks in ((seen, budget.batch_tasks), (unseen, -(-budget.batch_tasks // 2))):
+        episodes = _draw(rows.offsets, folds, CHUNK * n_tasks, problem, rng)
+        shape = (len(folds), CHUNK, n_tasks)
         support, query = (
             np.ascontiguousarray(part.reshape(*shape, -1).swapaxes(0, 1)) for part in (episodes.support, episodes.query)
         )
         shots = rng.choice(problem.shots, support.shape[:-1])
         n_s, n_q = ((part >= 0).sum(axis=-1) for part in (support, query))
-        batches.append(Episode(rows.D[support], rows.y[support], n_s, rows.D[query], rows.y[query], n_q, shots))
+        D_s, D_q = rows.inputs.matrix(support), rows.inputs.matrix(query)
+        batches.append(Episode(D_s, rows.target(support), n_s, D_q, rows.target(query), n_q, shots))
     return batches[0], batches[1]
 
 
-def _view(rows: Rows, mask: np.ndarray) -> tuple[Tasks, np.ndarray]:
-    """The masked tasks, by number of rows only, and where those rows stand."""
-    sizes = np.diff(rows.offsets)
-    nothing = np.empty(0)
-    where = np.flatnonzero(np.repeat(mask, sizes))
-    return Tasks(nothing, nothing, offsets_of(sizes[mask]), nothing, nothing), where
-
-
-def _draw(views: list, n_episodes: int, problem: Problem, rng: np.random.Generator) -> Episodes:
-    """Episodes [K, E, ...] of each view, as rows of the whole; the view of each [K E] stands for its task."""
-    supports, queries = [], []
-    for tasks, where in views:
-        drawn = draw_episodes(tasks, n_episodes, rng, most_support=problem.shots[-1], most_query=N_QUERY)
-        supports.append(np.where(drawn.support >= 0, where[drawn.support], -1))
-        queries.append(np.where(drawn.query >= 0, where[drawn.query], -1))
-    return Episodes(np.repeat(np.arange(len(views)), n_episodes), np.stack(supports), np.stack(queries))
+def _draw(
+    offsets: np.ndarray, folds: list[np.ndarray], n_episodes: int, problem: Problem, rng: np.random.Generator
+) -> Episodes:
+    """Episodes [K, E, ...] of the tasks of each fold; the fold of each [K E] stands for its task."""
+    drawn = [
+        draw_episodes(offsets, n_episodes, rng, among=tasks, most_support=problem.shots[-1], most_query=N_QUERY)
+        for tasks in folds
+    ]
+    which = np.repeat(np.arange(len(folds)), n_episodes)
+    return Episodes(which, np.stack([one.support for one in drawn]), np.stack([one.query for one in drawn]))

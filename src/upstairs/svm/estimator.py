@@ -15,7 +15,7 @@ from upstairs.tasks import group_rows
 
 __all__ = ["MetaSVC", "MetaSVR"]
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, inner.restore)
+LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, restore=inner.restore)
 CONSTRAINTS = {
     "kernel": [StrOptions({"auto", "linear", "rbf", "poly"}), HasMethods(["fit", "transform"]), callable],
     "loss_budget": [StrOptions({"auto"}), Real],

@@ -146,7 +146,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     """Learn the state from meta-train tasks."""
     few = pseudo_tasks(_some_tasks(tasks, rng), rng)
     fold = assign_folds(few.n_tasks, params["n_folds"], rng)
-    held_out = HeldOut(few, fold, draw_episodes(few, N_EPISODES, rng))
+    held_out = HeldOut(few, fold, draw_episodes(few.offsets, N_EPISODES, rng))
     n_outputs = 1 if n_classes <= 2 else n_classes
     trained = [
         _learn_head(tasks, held_out, scale, n_outputs, params, rng)

@@ -27,6 +27,7 @@ from jax.scipy.special import gammaln
 from upstairs.compiled import read_only
 from upstairs.gradient.compiling import compiled
 from upstairs.gradient.padding import padded_rows, row_blocks
+from upstairs.gradient.rows import InputRows
 from upstairs.gradient.rules.elimination import solve, whiten
 from upstairs.gradient.rules.losses import class_losses, spread_over, squared_loss
 from upstairs.gradient.rules.posterior import adapt_ragged, predict_ragged
@@ -130,9 +131,9 @@ def split(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any
     return level.T, slopes.transpose(1, 2, 0)
 
 
-def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: np.ndarray, offsets: np.ndarray) -> Adapted:
+def adapt_many(weights: dict, prior: dict, problem: Problem, rows: InputRows, y: np.ndarray, offsets: np.ndarray) -> Adapted:
     """`adapt` for many tasks of numbers."""
-    parts, (rho, noise, _), sizes = _rows(weights, prior, problem, D), _settings(prior), np.diff(offsets)
+    parts, (rho, noise, _), sizes = _parts_of(weights, prior, problem, rows), _settings(prior), np.diff(offsets)
     r = parts.shape[1] - 2
     found = [np.zeros((len(sizes), *shape), np.float32) for shape in ((), (r, r), (r,), (r,), ())]
     order = np.argsort(sizes, kind="stable")
@@ -140,10 +141,12 @@ def adapt_many(weights: dict, prior: dict, problem: Problem, D: np.ndarray, y: n
     return Adapted(sizes, *found)
 
 
-def predict_many(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: np.ndarray, offsets: np.ndarray) -> Latent:
+def predict_many(
+    weights: dict, prior: dict, problem: Problem, adapted: Adapted, rows: InputRows, offsets: np.ndarray
+) -> Latent:
     """`predict` for many tasks of numbers."""
-    mean, variance, spread2, dof = latent = np.empty((4, len(D)))
-    predict_ragged(_rows(weights, prior, problem, D), read_only(offsets), *_settings(prior), *adapted, latent)
+    mean, variance, spread2, dof = latent = np.empty((4, rows.n_rows))
+    predict_ragged(_parts_of(weights, prior, problem, rows), read_only(offsets), *_settings(prior), *adapted, latent)
     return Latent(mean[:, None], variance[:, None], spread2[:, None], dof)
 
 
@@ -164,8 +167,9 @@ def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, A
     return linear[..., 0], linear[..., 1], jnp.concatenate([level, slopes, linear[..., 2:]], axis=2)
 
 
-def _rows(weights: dict, prior: dict, problem: Problem, D: np.ndarray) -> np.ndarray:
+def _parts_of(weights: dict, prior: dict, problem: Problem, rows: InputRows) -> np.ndarray:
     """(f_w, f_b, z) of rows, [n, 2 + r]."""
+    D = rows.matrix()
     blocks = [
         np.asarray(_joined(weights, prior, problem, padded_rows(D[start:stop], padded)))[: stop - start]
         for start, stop, padded in row_blocks(len(D))

@@ -103,9 +103,9 @@ class Latent(NamedTuple):
 class Ragged(NamedTuple):
     """A rule for many tasks of numbers at once, whose rows follow each other.
 
-    adapt : (weights, prior, problem, D [n, q], y [n, C], offsets [T + 1]) -> adapted
+    adapt : (weights, prior, problem, rows [n], y [n, C], offsets [T + 1]) -> adapted
         As the rule's own, with a leading axis of T tasks.
-    predict : (weights, prior, problem, adapted, D [n, q], offsets [T + 1]) -> Latent
+    predict : (weights, prior, problem, adapted, rows [n], offsets [T + 1]) -> Latent
     """
 
     adapt: Callable
