@@ -100,8 +100,8 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
         return self._learn(tasks, columns, n_classes, self._generator())
 
     def _fit_store(self, store: TaskStore, y: Any, groups: Any) -> MetaEstimator:
-        """`fit` from disk. Where all rows would take more than memory, a sample of the tasks is known afterwards; a learner that
-        doesn't stream learns from them alone.
+        """`fit` from disk. Where all rows would take more than memory, a sample of the tasks is known afterwards, and a learner
+        that doesn't stream learns from no others.
         """
         if y is not None or groups is not None:
             raise UpstairsError("A task store brings its own target and tasks: call fit(store), without y and groups.")
