@@ -52,6 +52,15 @@ def test_every_row_is_as_likely_at_every_place(size):
         assert ((counts - n_episodes / size) ** 2).sum() / (n_episodes / size) < size + 5 * np.sqrt(2 * size)
 
 
+@pytest.mark.parametrize("n_episodes", [10, 900])
+def test_episodes_come_from_the_named_tasks_as_evenly_as_can_be(n_episodes):
+    among = np.arange(100, 700)
+    _, few_or_many = draw([3] * 1000, n_episodes, among=among)
+    counts = np.bincount(few_or_many.task, minlength=1000)[among]
+    assert counts.sum() == n_episodes and counts.max() - counts.min() == 1
+    assert (few_or_many.query[:, 0] // 3 == few_or_many.task).all()
+
+
 def test_padding_comes_last():
     _, episodes = draw()
     for rows in (episodes.support, episodes.query):

@@ -188,3 +188,10 @@ def test_lists_that_cannot_be_used(values, words):
     columns = Columns.learn(pa.table({"x": [1.0, 2.0, 3.0]}))
     with pytest.raises(UpstairsError, match=words):
         columns.encode(Lists(values))
+
+
+def test_the_row_of_an_ndarray_is_named_however_far_down():
+    X = np.ones((70_000, 2))
+    X[69_000, 1] = np.inf
+    with pytest.raises(UpstairsError, match="Column 'x1' holds infinity in row 69000"):
+        Columns.learn(np.ones((2, 2))).encode(X)

@@ -17,6 +17,7 @@ from every_learner import CLASSIFIERS, REGRESSORS
 from upstairs import UpstairsError, open_store, pack, tasks
 from upstairs import store as stores
 from upstairs.baselines.shrunk_mean import ShrunkMeanRegressor
+from upstairs.gradient import outer as gradient_outer
 from upstairs.store import TaskStore
 from upstairs.tasks import Tasks, few_rows, offsets_of
 
@@ -152,7 +153,8 @@ def rows(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "target"), [("forest", "y"), ("svm", "label"), ("hierarchical-ridge", "y"), ("hierarchical-ridge", "label")]
+    ("name", "target"),
+    [("forest", "y"), ("svm", "label"), ("gradient", "label"), ("hierarchical-ridge", "y"), ("hierarchical-ridge", "label")],
 )
 def test_a_fit_from_a_store_is_the_fit_from_a_table(name, target, rows):
     frame, folder = rows
@@ -183,6 +185,21 @@ def test_of_a_store_larger_than_memory_some_tasks_are_learned(rows, monkeypatch)
     assert meta.known_.n_tasks == seen[0].n_tasks == len(meta.state_.fold)
     assert set(meta.known_.ids.tolist()) < set(frame["task"])
     assert np.isfinite(meta.predict(frame[["x", "colour"]], groups=frame["task"])).all()
+
+
+def test_a_learner_that_streams_learns_from_all_tasks_and_then_knows_a_sample(rows, monkeypatch):
+    frame, folder = rows
+    X, task = frame[["x", "colour"]], frame["task"]
+    monkeypatch.setattr(stores, "LEAST_LEARNED", 200)
+    monkeypatch.setattr(gradient_outer, "MOST_FIRST_ROWS", 150)
+    streamed = clone(REGRESSORS["gradient"]).fit(open_store(folder / "y", memory=1))
+    from_table = clone(REGRESSORS["gradient"]).fit(X, frame["y"], groups=task)
+    assert (streamed.info_.n_tasks, streamed.info_.n_rows) == (60, 480)
+    assert len(streamed.known_.y) <= 200 and len(streamed.state_.fold) == streamed.known_.n_tasks < 60
+    np.testing.assert_array_equal(streamed.predict(X), from_table.predict(X))
+    known = task.isin(streamed.known_.ids)
+    np.testing.assert_array_equal(streamed.predict(X, groups=task)[known], from_table.predict(X, groups=task)[known])
+    np.testing.assert_array_equal(streamed.predict(X, groups=task)[~known], from_table.predict(X)[~known])
 
 
 def test_stores_and_learners_that_dont_fit(rows):

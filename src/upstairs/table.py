@@ -54,7 +54,7 @@ MANY_LEVELS, NEARLY_ALL = 20, 0.9  # so many levels, of which so many are number
 MOST_SDS = 1e6  # encoded numbers are clipped here, so that their squares and sums stay finite in float32
 LARGEST = 1e100  # beyond it sums of squares come near the end of float64
 MOST_COUNTED = 2**20  # distinct texts; among more, the rarest half is forgotten now and then, and was no level anyway
-BLOCK = 2**21  # values read at once: many columns of a small table, since each call has its price, and few of a large one
+CACHED, BLOCK = 2**15, 2**21  # values read at once: of rows that lie together; of columns, fewer the larger they are
 
 _PARTS = {"number": ("",), "date": ("days", "month", "weekday", "hour"), "time": ("hour",), "duration": ("days",)}
 
@@ -122,12 +122,12 @@ class Columns:
         numeric = table.numeric()
         plain = [i for i, column in enumerate(self.columns) if column.kind == "number" and numeric[where[i]]]
         plain.sort(key=where.__getitem__)  # in the order of the table: all of its columns are then the table itself, uncopied
-        step = max(1, BLOCK // max(1, table.n_rows))
-        for some in (plain[k : k + step] for k in range(0, len(plain), step)):
-            at = self._starts[some]
-            Z[:, at] = _scaled(
-                table.numbers([where[i] for i in some]), self._means[at], self._sds[at], [self.names[i] for i in some]
-            )
+        means, sds = self._scales
+        for first, part in _portions(table):
+            step, own = max(1, BLOCK // max(1, part.n_rows)), slice(first, first + part.n_rows)
+            for some in (plain[k : k + step] for k in range(0, len(plain), step)):
+                at, names = self._starts[some], [self.names[i] for i in some]
+                Z[own, at] = _scaled(part.numbers([where[i] for i in some]), means[at], sds[at], names, first)
         for i in sorted(set(range(len(where))).difference(plain)):
             own = slice(self._starts[i], self._starts[i + 1])
             Z[:, own] = _encode_column(self.columns[i], table.column(where[i], mixed=True))
@@ -163,12 +163,10 @@ class Columns:
         return np.cumsum([0, *(len(column.parts) for column in self.columns)])
 
     @functools.cached_property
-    def _means(self) -> np.ndarray:
-        return np.concatenate([column.means for column in self.columns])
-
-    @functools.cached_property
-    def _sds(self) -> np.ndarray:
-        return np.concatenate([column.sds for column in self.columns])
+    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """Origin and standard deviation of each feature."""
+        columns = self.columns
+        return np.concatenate([column.means for column in columns]), np.concatenate([column.sds for column in columns])
 
     def _match(self, table: "Frame | Array | Lists") -> Sequence[int]:
         """Position in the table of each column of the fit."""
@@ -308,7 +306,7 @@ class _ColumnLearner:
 
 def _warn_of_numbers(name: str, levels: list[str]) -> None:
     """That text is a category, where it looks like numbers."""
-    read = [level for level in levels if any(read_numeral(level, sign) is not None for sign in SIGNS)]
+    read = [level for level in levels if _is_number(level)]
     if len(levels) >= MANY_LEVELS and len(read) >= NEARLY_ALL * len(levels):
         message = f"Column {name!r} holds numbers written as text ({shown(read[0])}), and is taken for a category of names"
         cure = "Make it numbers, as pandas.to_numeric does, or a categorical column if they are names."
@@ -351,9 +349,17 @@ def _measure_dates(times: np.ndarray) -> np.ndarray:
     return np.column_stack([days + hour / 24, month, (days + 3) % 7, hour])  # Monday is 0: 1970 began on a Thursday
 
 
-def _scaled(block: np.ndarray, means: np.ndarray, sds: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _portions(table: Frame | Array | Lists) -> Iterable[tuple[int, Frame | Array | Lists]]:
+    """Rows that are read at once, and the number of the first: of an ndarray few, since they lie row by row; of others all."""
+    if not isinstance(table, Array):
+        return [(0, table)]
+    step = max(1, CACHED // len(table.names))
+    return ((i, Array(table.array[i : i + step], table.names)) for i in range(0, table.n_rows, step))
+
+
+def _scaled(block: np.ndarray, means: np.ndarray, sds: np.ndarray, names: Sequence[str], first_row: int = 0) -> np.ndarray:
     with np.errstate(over="ignore"):  # to infinity, which is clipped
-        return np.clip((_checked(block, names) - means) / sds, -MOST_SDS, MOST_SDS)
+        return np.clip((_checked(block, names, first_row) - means) / sds, -MOST_SDS, MOST_SDS)
 
 
 def _checked(block: np.ndarray, names: Sequence[str], first_row: int = 0) -> np.ndarray:
@@ -389,8 +395,4 @@ def _hint(name: str, others: Sequence[str]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return any(read_numeral(text, sign) is not None for sign in SIGNS)

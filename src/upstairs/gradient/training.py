@@ -94,6 +94,7 @@ def train(
                 step = len(progress.loss)
                 batches = _batches(problem, rows, seen, unseen, budget, np.random.default_rng([seed, 1 + step]))
                 let_go(rows.inputs.X)
+                let_go(rows.y)
                 descended = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
                 theta, optimizer, loss = jax.tree.map(np.asarray, descended)
                 progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
