@@ -286,6 +286,11 @@ def test_descent_is_watched_on_every_task_and_a_closed_form_on_a_few():
     assert watched("bayes", 1240) == (120, 120)
 
 
+def test_an_odd_episode_says_no_more_than_it_may():
+    losses, sizes = np.array([1.0, 3, 2, 1000, 3, 3]), np.array([2, 1, 1, 2])
+    np.testing.assert_allclose(training._bounded(losses, sizes, 10), [2, 2, 2, 25, 3, 3])
+
+
 def test_a_gradient_that_is_not_finite_moves_nothing():
     calm = make_network((8,))
 

@@ -32,6 +32,8 @@ CHUNK = 50
 N_WATCHED, MOST_WATCHED, N_QUERY = 60, 500, 16
 """Held-out episodes of each fold that errors are watched on (of a rule that descends, up to so many), and query rows of any
 episode."""
+ODD = 10.0
+"""A held-out episode counts for at most so many times the median one, or a single large task would say when to stop."""
 LARGEST_GRADIENT = 1.0
 SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
 """Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
@@ -86,6 +88,8 @@ def train(
     seen = [np.flatnonzero(rows.fold != k) for k in range(len(starts))]
     unseen = [np.flatnonzero(rows.fold == k) for k in range(len(starts) - 1)]
     watched = watched_episodes(problem, rows.offsets, unseen, np.random.default_rng([seed, 0]))
+    # a rule that descends may explode on a task, and that must be seen
+    most = np.inf if problem.rule.ragged is None else ODD
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
     interrupted = False
     try:
@@ -98,7 +102,8 @@ def train(
                 descended = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
                 theta, optimizer, loss = jax.tree.map(np.asarray, descended)
                 progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
-            error = _score(problem, errors_by_shots(problem, progress.theta, rows, watched, watched.task, problem.shots))
+            errors = errors_by_shots(problem, progress.theta, rows, watched, watched.task, problem.shots, most=most)
+            error = _score(problem, errors)
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
                 progress = progress._replace(best=progress.theta, at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
@@ -123,9 +128,13 @@ def watched_episodes(problem: Problem, offsets: np.ndarray, unseen: list[np.ndar
 
 
 def errors_by_shots(
-    problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...]
-) -> np.ndarray:
-    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many, infinite if no number."""
+    problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...],
+    most: float = np.inf,
+) -> np.ndarray:  # fmt: skip
+    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many, infinite if no number.
+
+    The squared error of an episode counts for at most ``most`` times that of the median episode.
+    """
     errors = np.full(len(shots), np.nan)
     for b, s in enumerate(shots):
         able = episodes.shots >= s
@@ -134,6 +143,8 @@ def errors_by_shots(
             query = episodes.query[able]
             y = rows.target(query[query >= 0])
             losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
+            if not problem.classify and most < np.inf:
+                losses = _bounded(losses, (query >= 0).sum(axis=1), most)
             errors[b] = np.nan_to_num(np.mean(losses), nan=np.inf)
     return errors
 
@@ -150,6 +161,12 @@ def answer_episodes(problem: Problem, theta: Theta, rows: Rows, episodes: Episod
 def _goes_on(progress: Progress, budget: Budget) -> bool:
     done = len(progress.loss)
     return CHUNK * done < budget.n_steps and done - int(progress.at) < budget.patience
+
+
+def _bounded(losses: np.ndarray, sizes: np.ndarray, most: float) -> np.ndarray:
+    """The mean loss of each episode for each of its rows, at most so many times the median of these means."""
+    means = np.add.reduceat(losses, offsets_of(sizes)[:-1]) / sizes
+    return np.repeat(np.minimum(means, most * np.median(means)), sizes)
 
 
 def _score(problem: Problem, errors: np.ndarray) -> float:
