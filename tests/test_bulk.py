@@ -17,6 +17,7 @@ from sklearn.base import clone
 import upstairs
 from every_learner import CLASSIFIERS, REGRESSORS
 from upstairs import UpstairsError, bulk, pack, predict_files
+from upstairs import store as stores
 from upstairs.cli import main
 
 
@@ -224,7 +225,13 @@ def test_the_command_line(folder, tmp_path, monkeypatch, capsys):
     assert code == 0 and json.loads(told.out) | {"tasks": 40, "rows": 400, "verified": True} == json.loads(told.out)
     code, told = run(capsys, "fit", "rows.tasks", "-o", "m.upstairs", "--learner", "auto", "--time-budget", "0.01")
     assert code == 0 and "forest is left out: it wasn't ready within the time budget." in told.out
-    assert run(capsys, "fit", "rows.tasks", "-o", "m.upstairs", "--learner", "hierarchical-ridge")[0] == 0
+    monkeypatch.setattr(stores, "LEAST_LEARNED", 100)
+    fit = ("fit", "rows.tasks", "-o", "m.upstairs", "--learner", "hierarchical-ridge")
+    code, told = run(capsys, *fit, "--memory", "1")
+    assert code == 0 and "Learned y across 40 tasks (400 rows; 2 columns)" in told.out
+    assert "Of these, 100 rows of 10 tasks were learned from, drawn at random" in " ".join(told.out.split())
+    code, told = run(capsys, *fit)
+    assert code == 0 and "learned from" not in told.out
     code, told = run(
         capsys, "pack", folder / "support.parquet", "-o", "s.tasks", "--task", "task", "--target", "y", "--like", "m.upstairs"
     )

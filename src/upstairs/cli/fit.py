@@ -78,6 +78,7 @@ def fit(
         "learner": learner,
         "predicts": kind,
         **_told_of(rows),
+        **_learned_from(meta, rows),
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
@@ -104,6 +105,17 @@ def _told_of(rows: Rows) -> dict[str, Any]:
     }
 
 
+def _learned_from(meta: Any, rows: Rows) -> dict[str, int]:
+    """How many tasks and rows: those of a sample where a store holds more than memory takes and the learner doesn't stream."""
+    info, known = meta.info_, meta.known_
+    if rows.groups is not None:
+        return {"learned_tasks": rows.n_tasks, "learned_rows": rows.n_rows}
+    return {
+        "learned_tasks": getattr(info, "n_tasks", known.n_tasks),
+        "learned_rows": getattr(info, "n_rows", len(known.y)),
+    }
+
+
 def _budget(learner: str, time_budget: float | None) -> dict[str, float]:
     if time_budget is None:
         return {}
@@ -118,6 +130,11 @@ def _tell(findings: dict) -> None:
         f"Learned {bold(findings['target'])} across {findings['tasks']:,} tasks ({findings['rows']:,} rows{dropped}; "
         f"{len(findings['columns'])} columns) in {findings['seconds']:.1f} s."
     )
+    if findings["learned_rows"] < findings["rows"]:
+        say(
+            f"  Of these, {findings['learned_rows']:,} rows of {findings['learned_tasks']:,} tasks were learned from, drawn at "
+            "random: more would take more than --memory."
+        )
     for sentence in findings.get("chosen", []):
         say(f"  {escape(sentence)}")
     say(f"Saved {bold(findings['model'])} ({findings['bytes'] / 2**20:.1f} MB). Next:")
