@@ -84,6 +84,7 @@ def test_the_readme_lists_no_other_file():
     assert all(f"`{name}`" in README for name in peers.PEERS)
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence", 'ignore:"is" with a literal')  # of higher, where it is there
 @pytest.mark.parametrize("name", [name for name in FILES if name not in run_all.SHARED or name == "run_all.py"])
 def test_help(name, monkeypatch, capsys):
     if run_all.absent(run_all.ASKED.get(name, [])) and name == "meta_steps.py":
