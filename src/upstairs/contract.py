@@ -121,6 +121,7 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
     ) -> MetaEstimator:
         """Learn from tasks, and know them afterwards; of those that are streamed from a store, a sample that memory takes."""
         state, self.info_ = self.learner.learn(tasks, n_classes, self.get_params(deep=False), rng)
+        self._learned = tasks.n_tasks, len(tasks.y)
         if store is not None:
             tasks, which = store.sample(MOST_KNOWN_ROWS, rng)
             state = state._replace(fold=state.fold[which])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from upstairs.compiled import read_only
 from upstairs.tasks import Tasks
 
 __all__ = ["Design", "by_column", "design_matrix", "fill_design", "learn_design"]
@@ -82,7 +83,8 @@ def design_matrix(design: Design, X: np.ndarray) -> np.ndarray:
 
 def fill_design(design: Design, X: np.ndarray, D: np.ndarray) -> None:
     """The design of rows X into the first columns of D, of any precision."""
-    _fill(X, design.numbers, design.low, design.high, design.missing, design.category, design.level, D)
+    numbers, low, high, missing, category, level = map(read_only, design[:6])
+    _fill(read_only(X), numbers, low, high, missing, category, level, D)
     if d := len(design.logs):
         low, shift, mean, sd = design.curve
         log = np.log(np.maximum(np.nan_to_num(X[:, design.logs]) - low, 0) + shift)

@@ -78,7 +78,7 @@ def fit(
         "learner": learner,
         "predicts": kind,
         **_told_of(rows),
-        **_learned_from(meta, rows),
+        **dict(zip(("learned_tasks", "learned_rows"), meta._learned, strict=True)),
         "seconds": round(time.perf_counter() - start, 2),
         "bytes": output.stat().st_size,
     }
@@ -102,17 +102,6 @@ def _told_of(rows: Rows) -> dict[str, Any]:
         "tasks": rows.n_tasks,
         "rows": rows.n_rows,
         "rows_dropped": rows.n_dropped,
-    }
-
-
-def _learned_from(meta: Any, rows: Rows) -> dict[str, int]:
-    """How many tasks and rows: those of a sample where a store holds more than memory takes and the learner doesn't stream."""
-    info, known = meta.info_, meta.known_
-    if rows.groups is not None:
-        return {"learned_tasks": rows.n_tasks, "learned_rows": rows.n_rows}
-    return {
-        "learned_tasks": getattr(info, "n_tasks", known.n_tasks),
-        "learned_rows": getattr(info, "n_rows", len(known.y)),
     }
 
 

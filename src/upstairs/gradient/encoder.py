@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numba
 import numpy as np
 
+from upstairs.compiled import read_only
 from upstairs.design import Design, fill_design, learn_design
 from upstairs.tasks import Tasks
 
@@ -71,7 +72,8 @@ def input_matrix(inputs: Inputs, X: np.ndarray) -> np.ndarray:
     """D, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
     D = _aligned(len(X), 1 + len(inputs.design.column) + len(inputs.column))
     fill_design(inputs.design, X, D)
-    _add_pieces(X, inputs.column, inputs.start, inputs.width, D)
+    column, start, width = map(read_only, inputs[1:])
+    _add_pieces(read_only(X), column, start, width, D)
     return D
 
 
