@@ -22,7 +22,8 @@ from sklearn.svm import LinearSVC
 
 from tables import add_quick, say, show
 from upstairs import MetaSVC
-from upstairs.svm.machine import Machine, adapt_machines, make_loss, solve
+from upstairs.svm.machine import Machine, adapt_machines, solve
+from upstairs.svm.problem import make_loss
 
 COLUMNS, ROWS, SUPPORT = 20, 50, 10
 TOLERANCE = 1e-4

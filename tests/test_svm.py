@@ -13,8 +13,10 @@ from upstairs import MetaSVC, MetaSVR, UpstairsError, UpstairsWarning
 from upstairs.svm import newton
 from upstairs.svm.companion import learn_relevance
 from upstairs.svm.features import feature_matrix, kernel_inputs, learn_kernel, with_kernel
-from upstairs.svm.machine import LOSSES, Machine, adapt_machines, make_loss, solve
-from upstairs.svm.path import BUDGET_TOLERANCE, Rows, meet_budget, solve_outputs, widest_margin
+from upstairs.svm.machine import Machine, adapt_machines, solve
+from upstairs.svm.path import BUDGET_TOLERANCE, meet_budget, solve_outputs, widest_margin
+from upstairs.svm.problem import LOSSES, make_loss
+from upstairs.svm.rows import Rows
 from upstairs.tasks import assign_folds
 
 every_loss = pytest.mark.parametrize("name", list(LOSSES))
@@ -139,8 +141,10 @@ def test_active_sets_that_go_in_circles_are_left_to_coordinates(name, monkeypatc
         "_scale",
         "_solve_rows",
         "_solve_features",
-        "_add_rows",
+        "_whitened_rows",
+        "_whiten",
         "_add_features",
+        "_add_products",
         "_active_system",
         "pass_rows",
     ):

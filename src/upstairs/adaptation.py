@@ -24,6 +24,14 @@ def _as_it_is(state: Any, *_: Any) -> Any:
     return state
 
 
+def _never(_: dict) -> bool:
+    return False
+
+
+def _keep_folds(state: Any, tasks: np.ndarray) -> Any:
+    return state._replace(fold=state.fold[tasks])
+
+
 class Learner(NamedTuple):
     """The four functions of a meta-learner, and the types of what its fit leaves behind.
 
@@ -46,8 +54,10 @@ class Learner(NamedTuple):
     for_known : (state) -> state
         The state that answers for known tasks, where it isn't the one that judges: what is learned across tasks may come out
         better with the task's own rows, but then looks better on that task than it will on unseen ones.
-    streams : bool
+    streams : (params) -> bool
         Does ``learn`` make do with tasks that lie on disk, reading a few at a time? Else a store gives it what fits in memory.
+    keep : (state, tasks) -> state
+        The state of a model that knows no other than these meta-train tasks [m] (indices).
     """
 
     learn: Callable[[Tasks, int, dict, np.random.Generator], tuple[Any, Any]]
@@ -58,7 +68,8 @@ class Learner(NamedTuple):
     info: type
     restore: Callable[[Any, dict], Any] = _as_it_is
     for_known: Callable[[Any], Any] = _as_it_is
-    streams: bool = False
+    streams: Callable[[dict], bool] = _never
+    keep: Callable[[Any, np.ndarray], Any] = _keep_folds
 
 
 class Adaptation(NamedTuple):

@@ -112,7 +112,7 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
         if store.n_tasks < 2:
             raise UpstairsError(f"{store.path} holds one task only: there is nothing to learn across tasks.")
         self._table_kind = "pyarrow"
-        if self.learner.streams:
+        if self.learner.streams(self.get_params(deep=False)):
             return self._learn(store.mapped, store.columns, n_classes, rng, store)
         return self._learn(store.sample(MOST_KNOWN_ROWS, rng)[0], store.columns, n_classes, rng)
 
@@ -124,7 +124,7 @@ class MetaEstimator(ShownMeta, Questions, Answers, BaseEstimator):
         self._learned = tasks.n_tasks, len(tasks.y)
         if store is not None:
             tasks, which = store.sample(MOST_KNOWN_ROWS, rng)
-            state = state._replace(fold=state.fold[which])
+            state = self.learner.keep(state, which)
         self.state_, self.known_ = state, tasks.thin(MOST_KNOWN_ROWS, rng)
         self._reference = None
         self._set_columns(columns)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Tasks", "assign_folds", "few_rows", "group_rows", "offsets_of", "pseudo_tasks"]
+__all__ = ["Tasks", "assign_folds", "few_rows", "group_rows", "offsets_of", "pseudo_tasks", "rows_of"]
 
 PORTION = 2**20
 """Rows that are thinned at once."""
@@ -59,10 +59,8 @@ class Tasks(NamedTuple):
 
     def take(self, tasks: np.ndarray) -> "Tasks":
         """The given tasks (indices), in the given order."""
-        sizes = self.sizes[tasks]
-        offsets = offsets_of(sizes)
-        rows = np.repeat(self.offsets[:-1][tasks] - offsets[:-1], sizes) + np.arange(offsets[-1])
-        return Tasks(self.X[rows], self.y[rows], offsets, self.ids[tasks], self.levels)
+        rows = rows_of(self.offsets, tasks)
+        return Tasks(self.X[rows], self.y[rows], offsets_of(self.sizes[tasks]), self.ids[tasks], self.levels)
 
     def take_rows(self, rows: np.ndarray, sizes: np.ndarray) -> "Tasks":
         """The given rows (indices, already sorted by task), of which ``sizes[t]`` belong to task t."""
@@ -125,6 +123,12 @@ def _rows_a_task(sizes: np.ndarray, most: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if np.minimum(sizes, middle).sum() <= most else (low, middle)
     return low
+
+
+def rows_of(offsets: np.ndarray, tasks: np.ndarray) -> np.ndarray:
+    """Rows of the given tasks, one task after the other, where tasks begin at ``offsets`` [T + 1]."""
+    sizes = np.diff(offsets)[tasks]
+    return np.repeat(offsets[:-1][tasks] - offsets_of(sizes)[:-1], sizes) + np.arange(sizes.sum())
 
 
 def offsets_of(sizes: np.ndarray) -> np.ndarray:

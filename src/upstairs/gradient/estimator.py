@@ -24,7 +24,7 @@ __all__ = ["MetaGradientClassifier", "MetaGradientRegressor"]
 keep_compiled()
 
 LEARNER = Learner(
-    outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, network.restore, streams=True
+    outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, network.restore, streams=outer.streams
 )
 CONSTRAINTS = {
     "inner": [StrOptions(set(RULES))],

@@ -30,7 +30,7 @@ from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, poo
 from upstairs.target import Scale, identity_scale, log_scale
 from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
 
-__all__ = ["Info", "learn"]
+__all__ = ["Info", "learn", "streams"]
 
 N_EPISODES = 1000
 """Held-out episodes for blending and calibration, and seen ones to tell over-fitting by."""
@@ -122,6 +122,11 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     state = State(known_fold, None, None, inputs, shape, tuple(one.head for one in trained), np.ones((len(BUCKETS), 1)), 0)
     state = (_combine_classes if n_classes else _combine_numbers)(state, problem, trained, used, episodes, rng)
     return state, _info(state, problem, trained, tasks, episodes)
+
+
+def streams(_: dict) -> bool:
+    """Of tasks that lie on disk, episodes are read and no more."""
+    return True
 
 
 def _shape(largest_task: int, few: Tasks, inputs: Inputs, n_classes: int, params: dict) -> Shape:

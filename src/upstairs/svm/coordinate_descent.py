@@ -2,14 +2,15 @@
 
 A coordinate has a closed form (Hsieh et al. 2008, equation 9; Ho & Lin 2012, algorithm 4), and θ and v_t move with it. One
 thread goes through the tasks, in random order: θ ties them together, and B blocks side by side, each with a θ of its own whose
-moves count B-fold so that the dual still rises (Ma et al. 2015), need B times the sweeps. The problem is `machine`'s; one task
-alone sees its support through its kernel C φᵀMφ′, or through its features where they are fewer.
+moves count B-fold so that the dual still rises (Ma et al. 2015), need B times the sweeps. One task alone sees its support
+through its kernel C φᵀMφ′, or through its features where they are fewer.
 """
 
 import numba
 import numpy as np
 
 from upstairs.compiled import FAST, read_only
+from upstairs.svm.problem import Joint, Loss, Solution
 
 __all__ = ["MOST_SWEEPS", "SMALLEST_MOVE", "adapt_by_coordinates", "descend_coordinates", "pass_rows"]
 
@@ -21,31 +22,40 @@ MOST_SWEEPS = 2000
 SMALLEST_MOVE = 1e-10
 
 
-def descend_coordinates(
-    phi, y, offsets, cost, loss, low, high, C, relevance, theta, slope, tolerance, seed
-) -> tuple[float, float, int]:
-    """From θ [q] and slopes s [n], which move in place, to a relative duality gap; Σ_t c_t n_t L_t, the gap, and the sweeps."""
-    rng, n_tasks = np.random.default_rng(seed), len(offsets) - 1
-    phi, y, offsets, low, high, relevance = map(read_only, (phi, y, offsets, low, high, relevance))
+def descend_coordinates(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float, seed: int) -> Solution:
+    """From θ [q] and slopes s [n], which move in place, to a relative duality gap."""
+    phi, y, offsets, relevance = map(read_only, (joint.phi[:], joint.y[:], joint.offsets, joint.relevance))
+    rng, cost, loss, lam, C = np.random.default_rng(seed), joint.cost, joint.loss, joint.lam, joint.C
+    low, high = map(read_only, _limits(loss, y))
     fixed = (low, high, loss.tube, float(loss.squared), cost, C * relevance)
     total, gap, sweep = np.inf, np.inf, 0
     while gap > tolerance and sweep < MOST_SWEEPS:
         for _ in range(LOOK_EVERY):
-            _sweep(phi, y, offsets, rng.permutation(n_tasks), *fixed, theta, slope)
+            _sweep(phi, y, offsets, rng.permutation(len(cost)), *fixed, theta, slope)
         sweep += LOOK_EVERY
         primal, dual, total = _objectives(
             phi, y, offsets, loss.hinge, loss.squared, loss.tube, cost, C, relevance, theta, slope
         )
         gap = (primal - dual) / max(abs(primal), 1e-300)
-    return total, gap, sweep
+    some = np.flatnonzero(slope)  # the support vectors alone; θ itself has moved with rounding
+    theta = (np.repeat(cost, np.diff(offsets)) * slope)[some] @ phi[some].astype(np.float64)
+    return Solution(theta, slope, lam, total / max(lam, 1e-300), gap, sweep)
 
 
-def adapt_by_coordinates(phi, y, f, offsets, loss, low, high, C, relevance) -> tuple[np.ndarray, np.ndarray]:
+def adapt_by_coordinates(phi, y, f, offsets, loss, C, relevance) -> tuple[np.ndarray, np.ndarray]:
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
-    phi, y, f, offsets, low, high, C, relevance = map(read_only, (phi, y, f, offsets, low, high, C, relevance))
+    phi, y, f, offsets, low, high, C, relevance = map(read_only, (phi, y, f, offsets, *_limits(loss, y), C, relevance))
     _adapt(phi, y, f, offsets, low, high, C, relevance, loss.tube, float(loss.squared), v, slope)
     return v, slope
+
+
+def _limits(loss: Loss, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of s, [n] each."""
+    far = np.inf if loss.squared else 1.0
+    if loss.hinge:
+        return np.where(y > 0, 0.0, -far), np.where(y > 0, far, 0.0)
+    return np.full(len(y), -far), np.full(len(y), far)
 
 
 @numba.njit(inline="always", fastmath=FAST)

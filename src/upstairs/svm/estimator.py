@@ -15,7 +15,10 @@ from upstairs.tasks import group_rows
 
 __all__ = ["MetaSVC", "MetaSVR"]
 
-LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, restore=inner.restore)
+LEARNER = Learner(
+    outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, inner.restore, streams=outer.streams,
+    keep=inner.keep,
+)  # fmt: skip
 CONSTRAINTS = {
     "kernel": [StrOptions({"auto", "linear", "rbf", "poly"}), HasMethods(["fit", "transform"]), callable],
     "loss_budget": [StrOptions({"auto"}), Real],
@@ -67,18 +70,28 @@ class MetaMachine(MetaEstimator):
 
     @property
     def support_(self) -> np.ndarray:
-        """Rows of fit (of a store, those that were learned) that θ is made of, int64 [m]: support vectors of the meta-space."""
+        """Rows of fit that θ is made of, int64 [m]: support vectors of the meta-space. More than a million aren't kept, and
+        asking for them is an UpstairsError.
+        """
+        self._check_support()
         return self.state_.support
 
     @property
     def dual_coef_(self) -> np.ndarray:
         """Their weights, float64 [outputs, m]: θ = dual_coef φ(X[support])."""
+        self._check_support()
         return self.state_.dual_coef
 
     @property
     def support_tasks_(self) -> np.ndarray:
-        """The tasks that they come from."""
+        """The tasks that they come from; of a store that is larger than memory, those that the model knows."""
         return self.known_.ids[self.state_.support_task]
+
+    def _check_support(self) -> None:
+        if self.info_.n_support > len(self.state_.support):
+            raise UpstairsError(
+                f"The meta-model rests on {self.info_.n_support:,} rows, too many to keep: ask for support_tasks_ or theta_."
+            )
 
     @property
     def theta_(self) -> np.ndarray:

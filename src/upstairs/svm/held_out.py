@@ -7,8 +7,9 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from upstairs.episodes import BUCKETS, Episodes
-from upstairs.svm.machine import Loss, Machine, adapt_machines
-from upstairs.svm.path import Rows
+from upstairs.svm.machine import Machine, adapt_machines
+from upstairs.svm.problem import Loss
+from upstairs.svm.rows import Rows
 from upstairs.tasks import Tasks, offsets_of
 
 __all__ = [
@@ -120,7 +121,7 @@ def learn_logits(loss: Loss, rows: Rows, margins: list[np.ndarray], held_out: He
         for b, (f, (query, _)) in enumerate(zip(margins, held_out.queries(), strict=True)):
             for c in range(n_outputs):
                 last = (slope[b - 1, c], offset[b - 1, c])
-                slope[b, c], offset[b, c] = _platt(f[:, c], rows.Y[query, c]) if len(query) else last
+                slope[b, c], offset[b, c] = _platt(f[:, c], rows.Y[query][:, c]) if len(query) else last
     return slope, offset
 
 
@@ -140,11 +141,11 @@ def _margins(machine: Machine, rows: Rows, thetas: np.ndarray, C: float, held_ou
     s, q, offsets = support[given], some.query[asked], offsets_of(given.sum(axis=1))
     fold = held_out.fold[some.task]
     own, per_query = np.repeat(fold, given.sum(axis=1)), np.repeat(np.arange(len(fold)), asked.sum(axis=1))
-    phi_s, phi_q = rows.phi[s], rows.phi[q]
+    phi_s, phi_q, Y_s = rows.phi[s], rows.phi[q], rows.Y[s]
     margins = np.empty((len(q), rows.Y.shape[1]))
     for c in range(margins.shape[1]):
         f = (phi_s * thetas[own, c]).sum(axis=1)
-        v, _ = adapt_machines(machine, phi_s, rows.Y[s, c], f, offsets, np.full(len(fold), C))
+        v, _ = adapt_machines(machine, phi_s, Y_s[:, c], f, offsets, np.full(len(fold), C))
         margins[:, c] = (phi_q * (v + thetas[fold, c])[per_query]).sum(axis=1)
     return margins
 

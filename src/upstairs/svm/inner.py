@@ -18,11 +18,13 @@ from upstairs.errors import UpstairsError
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.svm.explanation import explain_machine
 from upstairs.svm.features import Features, check_custom, feature_matrix
-from upstairs.svm.machine import Loss, Machine, adapt_machines
-from upstairs.target import Scale, forward
+from upstairs.svm.machine import Machine, adapt_machines
+from upstairs.svm.problem import Loss
+from upstairs.svm.rows import targets
+from upstairs.target import Scale
 from upstairs.tasks import Tasks
 
-__all__ = ["Adapted", "Head", "State", "adapt", "explain", "logits_of", "number_of", "predict", "restore", "targets"]
+__all__ = ["Adapted", "Head", "State", "adapt", "explain", "keep", "logits_of", "number_of", "predict", "restore"]
 
 
 class Head(NamedTuple):
@@ -84,7 +86,7 @@ class State(NamedTuple):
     main : int
         The head that intervals and the support come from.
     support : int64 [m]
-        Rows of fit with a slope, in any output.
+        Rows of fit with a slope, in any output; none where they are too many to be held.
     dual_coef : float64 [outputs, m]
         θ = dual_coef φ(X[support]).
     support_task : bool [T]
@@ -168,6 +170,11 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     )  # fmt: skip
 
 
+def keep(state: State, tasks: np.ndarray) -> State:
+    """The state of a model that knows no other than these meta-train tasks."""
+    return state._replace(fold=state.fold[tasks], support_task=state.support_task[tasks])
+
+
 def restore(state: State, params: dict) -> State:
     """A state from a file, with the kernel that its user gives again."""
     return state._replace(heads=tuple(_with_kernel_again(head, params["kernel"]) for head in state.heads))
@@ -214,13 +221,6 @@ def _shared(state: State, head: Head, phi: np.ndarray, shots: np.ndarray, sizes:
 def target_of(head: Head, y: np.ndarray) -> np.ndarray:
     """What machines are fitted to, float64 [n, outputs]: u, or 1 for a row's class and -1 for others."""
     return targets(head.scale, len(head.theta), y)
-
-
-def targets(scale: Scale | None, n_outputs: int, y: np.ndarray) -> np.ndarray:
-    """The same before there is a head: a single output stands for the second of two classes."""
-    if scale is not None:
-        return forward(scale, y)[:, None]
-    return np.where(y[:, None] == (np.arange(n_outputs) if n_outputs > 1 else 1), 1.0, -1.0)
 
 
 def logits_of(margins: np.ndarray, slope: np.ndarray, offset: np.ndarray) -> np.ndarray:

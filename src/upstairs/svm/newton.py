@@ -7,9 +7,15 @@ next, until the set stays as it is (Keerthi & DeCoste 2005). With r = y − θ�
 
 With every L_t at its minimum, F(θ) = ½‖θ‖² + Σ_t c_t n_t L_t(θ) has the gradient θ − Σ c_t s_ti φ_ti, a duality gap of half its
 square, and, where the active sets stay, the Hessian I + Σ_t c_t Φ_Aᵀ(I + K_AA)⁻¹Φ_A.
+
+Tasks go by in blocks, whose features needn't be there before. Of many tasks, a sample is solved first: θ starts from its
+solution, and its Hessian stands for that of all (Byrd et al. 2011), which costs several times as much as a gradient.
 """
 
+import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,87 +24,139 @@ from scipy import linalg
 from upstairs.compiled import FAST, read_only
 from upstairs.gaussian import cholesky, solve
 from upstairs.svm.coordinate_descent import MOST_SWEEPS, SMALLEST_MOVE, pass_rows
+from upstairs.svm.problem import Joint, Solution
+from upstairs.svm.rows import Made
 
 __all__ = ["adapt_exactly", "descend_newton"]
 
 MOST_CHANGES = 50
 """Of an active set; after so many, coordinates are descended."""
 ROWS_A_BLOCK = 20_000
+WHITENED = 256
+"""Rows, and more, that the Hessian is made of at once."""
 MOST_STEPS, SHORTEST_STEP, ENOUGH = 100, 1e-4, 1e-4
+MOST_CURVED, FEWEST_CURVED = 100_000, 1_000
+"""Rows whose Hessian stands for that of all, and the tasks that have to be among them."""
+POOR = 0.1
+"""A step that leaves more than this of the gap was taken by too poor a Hessian: that of all rows is worth its price."""
 
 
-def adapt_exactly(
-    phi, y, f, offsets, loss, low, high, C, relevance
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+class Look(NamedTuple):
+    """At one θ: F, its part that is loss, the gradient, and the Hessian (of a plane unless it was asked for)."""
+
+    value: float
+    total: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+
+    @property
+    def gap(self) -> float:
+        return float(self.gradient @ self.gradient) / 2
+
+
+def adapt_exactly(phi, y, f, offsets, loss, C, relevance) -> tuple[np.ndarray, np.ndarray]:
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
-    phi, y, f, offsets, low, high, C, relevance, cost = map(
-        read_only, (phi, y, f, offsets, low, high, C, relevance, np.ones(len(C)))
-    )
-    _machines(phi, y, f, offsets, low, high, C, relevance, cost, 0, len(C), loss.hinge, loss.tube, slope, v, False)
+    phi, y, f, offsets, C, relevance, cost = map(read_only, (phi, y, f, offsets, C, relevance, np.ones(len(C))))
+    _machines(phi, y, f, offsets, C, relevance, cost, loss.hinge, loss.tube, slope, v, False, False)
     return v, slope
 
 
-def descend_newton(
-    phi, y, offsets, cost, loss, low, high, C, relevance, theta, slope, tolerance
-) -> tuple[np.ndarray, float, float, int]:  # fmt: skip
-    """From θ [q] and slopes s [n] to a relative duality gap; slopes, Σ_t c_t n_t L_t, the gap, and the steps taken."""
-    phi, y, offsets, low, high, C, relevance, cost = map(
-        read_only, (phi, y, offsets, low, high, np.full(len(cost), C), relevance, cost)
-    )
-    no_v = np.empty((0, 0))
-    edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), len(cost)))
-    blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+def descend_newton(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float, seed: int) -> Solution:
+    """From θ [q], and slopes s [n] whose active sets are near and which move in place, to a relative duality gap."""
+    few = _few_tasks(joint, seed)
+    if few is None:
+        return _descend(joint, theta, slope, tolerance, None)[0]
+    sample = joint.sample(few)
+    start, hessian = _descend(sample, theta, np.zeros(sample.offsets[-1]), tolerance, None)
+    return _descend(joint, start.theta, slope, tolerance, hessian)[0]
 
+
+def _few_tasks(joint: Joint, seed: int) -> np.ndarray | None:
+    """A random sample of tasks that knows the Hessian, if that is worth while."""
+    if joint.offsets[-1] <= 2 * MOST_CURVED:
+        return None
+    order = np.random.default_rng(seed).permutation(len(joint.offsets) - 1)
+    few = order[: np.searchsorted(np.cumsum(np.diff(joint.offsets)[order]), MOST_CURVED)]
+    return np.sort(few) if len(few) >= FEWEST_CURVED else None
+
+
+def _descend(
+    joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float, hessian: np.ndarray | None
+) -> tuple[Solution, np.ndarray]:
+    """With the Hessian of each step, or the one given as long as it serves; and the last one."""
+    given = hessian is not None
     with ThreadPoolExecutor() as threads:
-        each = threads.map if len(blocks) > 1 else map
-
-        def look(theta: np.ndarray, slope: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
-            """F, its part that is loss, gradient, Hessian and slopes, found from those of a neighbour."""
-            slope, f = slope.copy(), np.empty(len(y))
-
-            def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
-                rows = slice(*offsets[list(block)])
-                f[rows] = phi[rows] @ theta  # in float64: a copy of all rows would take twice their memory
-                return _machines(
-                    phi, y, read_only(f), offsets, low, high, C, relevance, cost,
-                    *block, loss.hinge, loss.tube, slope, no_v, True,
-                )  # fmt: skip
-
-            total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
-            return theta @ theta / 2 + total, total, theta - pulled, hessian + np.eye(len(theta)), slope
-
-        value, total, gradient, hessian, slope = look(theta, slope)
+        look = _looker(joint, slope, threads)
+        here = look(theta, not given)
         for step in range(MOST_STEPS):  # noqa: B007 (it is returned)
-            if gradient @ gradient / 2 <= tolerance * value:
+            hessian = hessian if given else here.hessian
+            if here.gap <= tolerance * here.value:
                 break
-            move, length = linalg.solve(hessian, -gradient, assume_a="pos", lower=False), 1.0
+            move, length = linalg.solve(hessian, -here.gradient, assume_a="pos", lower=False), 1.0
             while True:
-                new = look(theta + length * move, slope)
-                if new[0] <= value + ENOUGH * length * (gradient @ move) or length < SHORTEST_STEP:
+                new = look(theta + length * move, not given)
+                if new.value <= here.value + ENOUGH * length * (here.gradient @ move) or length < SHORTEST_STEP:
                     break
                 length /= 2
             theta = theta + length * move
-            value, total, gradient, hessian, slope = new
-    return slope, total, gradient @ gradient / 2 / max(value, 1e-300), step
+            if given and new.gap > POOR * here.gap and new.gap > tolerance * new.value:
+                given, new = False, look(theta, True)
+            here = new
+    gap = here.gap / max(here.value, 1e-300)
+    # the gradient is what θ differs by from Σ c s φ
+    return Solution(theta - here.gradient, slope, joint.lam, here.total / max(joint.lam, 1e-300), gap, step), hessian
+
+
+def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Callable[[np.ndarray, bool], Look]:
+    """What looks at a θ, with its Hessian or without; ``slope`` moves in place, from active sets to the next."""
+    phi, y, offsets, loss, relevance, _, C = joint
+    cost, relevance, no_v = joint.cost, read_only(relevance), np.empty((0, 0))
+    edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), len(cost)))
+    blocks = list(itertools.pairwise(edges.tolist()))
+    each = threads.map if len(blocks) > 1 else map
+
+    def look(theta: np.ndarray, curved: bool) -> Look:
+        def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
+            tasks, rows = slice(*block), slice(*offsets[list(block)])
+            features = phi[rows]
+            X, targets, f, starts, strength, costs = map(
+                read_only,
+                (
+                    features, y[rows], features @ theta, offsets[block[0] : block[1] + 1] - rows.start,
+                    np.full(block[1] - block[0], C), cost[tasks],
+                ),
+            )  # fmt: skip
+            return _machines(
+                X, targets, f, starts, strength, relevance, costs, loss.hinge, loss.tube, slope[rows], no_v, True, curved
+            )
+
+        total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
+        for matrix in (phi, y):
+            if isinstance(matrix, Made):
+                matrix.let_go()
+        return Look(theta @ theta / 2 + total, total, theta - pulled, hessian + np.eye(len(theta)))
+
+    return look
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _machines(
-    phi, y, f, offsets, low, high, C, relevance, cost, first, last, hinge, tube, slope, v, outer
+    phi, y, f, offsets, C, relevance, cost, hinge, tube, slope, v, outer, curved
 ):  # fmt: skip  # pragma: no cover (compiled)
-    """Machines of tasks first to last, from active sets as in ``slope``; it and ``v`` are filled. If ``outer``: Σ c n L,
-    Σ c s φ and the Hessian's part."""
+    """Machines of all tasks, from active sets as in ``slope``, which is filled. If ``outer``: Σ c n L, Σ c s φ and, if
+    ``curved``, the Hessian's part; else ``v`` is filled."""
     q = phi.shape[1]
     n_most = 0
-    for t in range(first, last):
+    for t in range(len(cost)):
         n_most = max(n_most, offsets[t + 1] - offsets[t])
     size = min(n_most, q)
     total, pulled, hessian = 0.0, np.zeros(q), np.zeros((q, q))
     psi, residual, error, sign = np.empty((n_most, q)), np.empty(n_most), np.empty(n_most), np.empty(n_most)
     K, A, right = np.empty((size, size)), np.empty((size, size)), np.empty(size)
     root, sums, ones = np.empty(q), np.empty(q), np.ones(q)
-    for t in range(first, last):
+    m, W, H = 0, np.empty((q + WHITENED if curved else 0, q)), np.empty((q, q))
+    for t in range(len(cost)):
         start, n = offsets[t], offsets[t + 1] - offsets[t]
         if n == 0:
             continue
@@ -110,7 +168,7 @@ def _machines(
         s = slope[start : start + n]
         _scale(phi, start, n, root, psi, K)
         _settle(
-            psi, K, n, residual, y[start:], hinge, tube, low[start:], high[start:], sign, s, error, A, right, sums, ones
+            psi, K, n, residual, y[start:], hinge, tube, sign, s, error, A, right, sums, ones
         )  # fmt: skip
         sums[:] = 0.0
         for i in range(n):
@@ -125,13 +183,17 @@ def _machines(
                 if s[i] != 0.0:
                     for j in range(q):
                         pulled[j] += cost[t] * s[i] * phi[start + i, j]
-            if n <= q:
-                _add_rows(phi, start, n, K, sign, cost[t], A, psi, hessian)
-            else:
-                _add_features(phi, start, n, sign, cost[t], root, A, K, hessian)
+            if curved and n <= q:
+                if m + n > len(W):
+                    _add_products(W[:m], H, hessian)
+                    m = 0
+                m += _whitened_rows(phi, start, n, K, sign, cost[t], A, W[m:])
+            elif curved:
+                _add_features(phi, start, n, sign, cost[t], root, A, H, hessian)
         else:
             for j in range(q):
                 v[t, j] = root[j] * sums[j]
+    _add_products(W[:m], H, hessian)
     return total, pulled, hessian
 
 
@@ -153,7 +215,7 @@ def _scale(phi, start, n, root, psi, K):  # pragma: no cover (compiled)
 
 @numba.njit(inline="always", fastmath=FAST)
 def _settle(
-    psi, K, n, residual, y, hinge, tube, low, high, sign, s, error, A, right, w, ones
+    psi, K, n, residual, y, hinge, tube, sign, s, error, A, right, w, ones
 ):  # fmt: skip  # pragma: no cover (compiled)
     """s [n] and ``sign``, that of each active row, from the signs given."""
     changed = True
@@ -175,6 +237,12 @@ def _settle(
             break
     if changed:
         # active sets went round in circles: slower, and sure
+        low, high = np.full(n, -np.inf), np.full(n, np.inf)
+        for i in range(n):
+            if hinge and y[i] > 0.0:
+                low[i] = 0.0
+            elif hinge:
+                high[i] = 0.0
         s[:], w[:] = 0.0, 0.0
         for _ in range(MOST_SWEEPS):
             if pass_rows(psi, residual, 0, n, low, high, tube, 1.0, ones, w, s) < SMALLEST_MOVE:
@@ -257,39 +325,53 @@ def _active_rows(phi, start, n, sign):  # pragma: no cover (compiled)
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _add_rows(phi, start, n, K, sign, cost, A, W, hessian):  # pragma: no cover (compiled)
-    """c Φ_Aᵀ(I + K_AA)⁻¹Φ_A to the upper triangle of the Hessian; W is scratch."""
+def _whitened_rows(phi, start, n, K, sign, cost, A, W):  # pragma: no cover (compiled)
+    """√c (I + K_AA)^−½ Φ_A into the first rows of W, whose products with each other are the Hessian's part; their number."""
     q = phi.shape[1]
     _active_system(K, n, sign, A)
     m = 0
     for i in range(n):
         if sign[i] != 0.0:
             for j in range(q):
-                W[m, j] = phi[start + i, j]
+                W[m, j] = np.sqrt(cost) * phi[start + i, j]
             m += 1
-    _add_whitened(A, m, W, cost, hessian)
+    _whiten(A, m, W)
+    return m
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _add_products(W, H, hessian):  # pragma: no cover (compiled)
+    """WᵀW to the Hessian, by way of H."""
+    np.dot(W.T, W, H)
+    for j in range(len(H)):
+        for k in range(len(H)):
+            hessian[j, k] += H[j, k]
 
 
 @numba.njit(inline="always", fastmath=FAST)
 def _add_features(phi, start, n, sign, cost, root, A, H, hessian):  # pragma: no cover (compiled)
-    """The same as c (H − B(I + ΨᵀΨ)⁻¹Bᵀ), H = Φ_AᵀΦ_A and B = Φ_AᵀΨ_A."""
+    """The Hessian's part as c (H − B(I + ΨᵀΨ)⁻¹Bᵀ), H = Φ_AᵀΦ_A and B = Φ_AᵀΨ_A."""
     q = phi.shape[1]
     active = _active_rows(phi, start, n, sign)
     np.dot(active.T, active, H)
     for j in range(q):
-        for k in range(j, q):
+        for k in range(q):
             hessian[j, k] += cost * H[j, k]
             A[j, k] = root[j] * root[k] * H[j, k]
         A[j, j] += 1.0
     for j in range(q):
         for k in range(q):
             H[j, k] *= root[j]
-    _add_whitened(A, q, H, -cost, hessian)
+    _whiten(A, q, H)
+    np.dot(H.T, H, A)
+    for j in range(q):
+        for k in range(q):
+            hessian[j, k] -= cost * A[j, k]
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _add_whitened(A, m, W, cost, hessian):  # pragma: no cover (compiled)
-    """c WᵀA⁻¹W to the upper triangle of the Hessian, for the leading m rows; A and W are used up."""
+def _whiten(A, m, W):  # pragma: no cover (compiled)
+    """The first m rows of W become A^−½W; A is used up."""
     q = W.shape[1]
     cholesky(A, m)
     for i in range(m):
@@ -298,8 +380,3 @@ def _add_whitened(A, m, W, cost, hessian):  # pragma: no cover (compiled)
         for k in range(i + 1, m):
             for j in range(q):
                 W[k, j] -= A[i, k] * W[i, j]
-    for i in range(m):
-        for j in range(q):
-            c = cost * W[i, j]
-            for k in range(j, q):
-                hessian[j, k] += c * W[i, k]

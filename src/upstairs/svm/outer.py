@@ -16,6 +16,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from upstairs.blending import blend_heads
 from upstairs.calibration import learn_temperatures
@@ -35,17 +36,23 @@ from upstairs.svm.held_out import (
     margins_of_episodes,
     rows_by_task,
 )
-from upstairs.svm.inner import Head, State, logits_of, number_of, targets
-from upstairs.svm.machine import Loss, Machine, Solution, make_loss
-from upstairs.svm.path import GRID, PATH_TOLERANCE, PRECISE, Path, Rows, mean_score, meet_budget, solve_outputs, widest_margin
+from upstairs.svm.inner import Head, State, logits_of, number_of
+from upstairs.svm.machine import Machine
+from upstairs.svm.path import GRID, PATH_TOLERANCE, PRECISE, Path, mean_score, meet_budget, solve_outputs, widest_margin
+from upstairs.svm.problem import LOSSES, Loss, Solution, make_loss
+from upstairs.svm.rows import Rows, rows_of_tasks, targets
 from upstairs.target import Scale, identity_scale, log_scale
-from upstairs.tasks import Tasks, assign_folds, offsets_of, pseudo_tasks
+from upstairs.tasks import Tasks, assign_folds, few_rows, offsets_of, pseudo_tasks
 
-__all__ = ["Info", "learn"]
+__all__ = ["Info", "learn", "streams"]
 
 N_EPISODES = 1000
 MOST_ROWS = 10_000
 """Rows of the tasks that λ, C, M and the kernel are chosen on; θ itself is that of all."""
+MOST_SCALED, FEWEST_SCALED = 100_000, 10
+"""Rows that the target's scales are learned from; of a task rather so many than fewer."""
+MOST_SUPPORT = 1_000_000
+"""Support vectors that the state holds; nobody looks at more, and every reader of a model would have to load them."""
 WIDTHS = (0.03, 0.1, 0.3, 1.0)
 """γ of "rbf", in squared standard deviations."""
 EMPTY = (np.empty(0, int), np.empty((0, 0)), np.empty(0, bool))
@@ -142,6 +149,7 @@ class Trained(NamedTuple):
     margins: list[np.ndarray]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # its products are small, and tasks pass in threads: others would only wait
 def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) -> tuple[State, Info]:
     """Learn the state from meta-train tasks."""
     few = pseudo_tasks(_some_tasks(tasks, rng), rng)
@@ -150,21 +158,39 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     n_outputs = 1 if n_classes <= 2 else n_classes
     trained = [
         _learn_head(tasks, held_out, scale, n_outputs, params, rng)
-        for scale in ([None] if n_classes else [identity_scale(tasks.y), log_scale(tasks.y)])
+        for scale in ([None] if n_classes else _scales(tasks, rng))
         if scale is not None or n_classes
     ]
     state = (_combine_classes if n_classes else _combine_numbers)(trained, held_out, rng)
     main = trained[state.main]
-    cost = main.lam / (tasks.n_tasks * np.maximum(tasks.sizes, 1))
-    coef = np.stack([one.slope for one in main.solutions]) * np.repeat(cost, tasks.sizes)
-    support = np.flatnonzero(coef.any(axis=0))
+    rests_on = np.logical_or.reduce([one.lam * one.slope != 0 for one in main.solutions])
+    support = np.flatnonzero(rests_on) if rests_on.sum() <= MOST_SUPPORT else np.empty(0, int)
     state = state._replace(
         fold=_known_fold(tasks, few, fold),
         support=support,
-        dual_coef=coef[:, support],
-        support_task=np.bincount(tasks.task_of_row[support], minlength=tasks.n_tasks) > 0,
+        dual_coef=_dual_coef(main, tasks, support),
+        support_task=np.diff(np.append(0, np.cumsum(rests_on))[tasks.offsets]) > 0,
     )
-    return state, _info(state, main, tasks, params["loss_budget"])
+    return state, _info(state, main, int(rests_on.sum()), tasks, params["loss_budget"])
+
+
+def streams(params: dict) -> bool:
+    """Tasks that lie on disk are read in blocks for each step of Newton's method; coordinates go through them too often."""
+    _, squared = LOSSES[params["loss"]]
+    return squared
+
+
+def _scales(tasks: Tasks, rng: np.random.Generator) -> list[Scale | None]:
+    """Of y and, where that makes sense, of log y."""
+    y = few_rows(tasks, MOST_SCALED, rng, least=FEWEST_SCALED)[0].y
+    return [identity_scale(y), log_scale(y)]
+
+
+def _dual_coef(main: Trained, tasks: Tasks, support: np.ndarray) -> np.ndarray:
+    """Weights [outputs, m] of the support rows in θ."""
+    task = np.searchsorted(tasks.offsets, support, side="right") - 1
+    cost = main.lam / (tasks.n_tasks * tasks.sizes[task])
+    return np.stack([one.slope[support] for one in main.solutions]) * cost
 
 
 def _some_tasks(tasks: Tasks, rng: np.random.Generator) -> Tasks:
@@ -193,8 +219,7 @@ def _learn_head(
     candidates = _candidates(held_out, targets(scale, n_outputs, few.y), scale is not None and scale.log, params, rng)
     best = min(candidates, key=lambda one: one.path.held_out.min())
     point, _ = widest_margin(best.losses, rows_by_task(held_out), scale is not None, rng)
-    D = design_matrix(best.features.design, tasks.X)
-    rows = Rows(with_kernel(best.features.map, D), targets(scale, n_outputs, tasks.y), tasks.offsets)
+    rows = rows_of_tasks(best.features, scale, n_outputs, tasks)
     automatic = params["loss_budget"] == "auto"
     if automatic:
         lam, thetas = best.path.lam[point] / few.n_tasks * tasks.n_tasks, best.thetas[point]
@@ -317,14 +342,14 @@ def _combine_classes(trained: list[Trained], held_out: HeldOut, rng: np.random.G
     return State(np.empty(0, int), None, calibration, (one.head,), np.ones((len(BUCKETS), 1)), 0, *EMPTY)
 
 
-def _info(state: State, main: Trained, tasks: Tasks, budget: float | str) -> Info:
+def _info(state: State, main: Trained, n_support: int, tasks: Tasks, budget: float | str) -> Info:
     head, loss = main.head, float(np.mean([one.loss for one in main.solutions]))
     design, p = head.features.design, tasks.X.shape[1]
     log = [one.scale is not None and one.scale.log for one in state.heads]
     return Info(
         tasks.n_tasks,
         len(tasks.y),
-        len(state.support),
+        n_support,
         int(state.support_task.sum()),
         head.features.map.kernel,
         head.features.map.gamma if head.features.map.kernel in ("rbf", "poly") else float("nan"),

@@ -13,9 +13,11 @@ import numpy as np
 from scipy import optimize
 
 from upstairs.errors import UpstairsError
-from upstairs.svm.machine import Machine, Solution, solve
+from upstairs.svm.machine import Machine, solve
+from upstairs.svm.problem import Solution
+from upstairs.svm.rows import Rows, column
 
-__all__ = ["GRID", "PRECISE", "Path", "Rows", "mean_score", "meet_budget", "solve_outputs", "widest_margin"]
+__all__ = ["GRID", "PRECISE", "Path", "mean_score", "meet_budget", "solve_outputs", "widest_margin"]
 
 GRID = 10.0 ** np.arange(-1, 4.5, 0.5)
 """λ / T."""
@@ -26,14 +28,6 @@ PATH_TOLERANCE, BUDGET_TOLERANCE = 1e-4, 1e-3
 PRECISE = 1e-7
 """Relative duality gap at which the loss is as near as that: it errs by the root."""
 N_BOOTSTRAPS, STANDARD_ERRORS = 200, 1.0
-
-
-class Rows(NamedTuple):
-    """Rows of tasks as machines see them: features φ, float32 [n, q], targets Y [n, outputs], offsets [T + 1]."""
-
-    phi: np.ndarray
-    Y: np.ndarray
-    offsets: np.ndarray
 
 
 class Path(NamedTuple):
@@ -64,9 +58,10 @@ def solve_outputs(
     machine: Machine, rows: Rows, lam: float, C: float, tolerance: float, start: list[Solution] | None = None
 ) -> list[Solution]:
     """The joint problem of each output, with one λ."""
-    before = [None] * rows.Y.shape[1] if start is None else [one.slope for one in start]
+    phi, Y, offsets = rows
     return [
-        solve(machine, rows.phi, y, rows.offsets, lam, C, tolerance, slope) for y, slope in zip(rows.Y.T, before, strict=True)
+        solve(machine, phi, column(Y, c), offsets, lam, C, tolerance, None if start is None else start[c])
+        for c in range(Y.shape[1])
     ]
 
 
