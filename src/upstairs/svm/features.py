@@ -13,10 +13,12 @@ beside a line.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from sklearn.base import clone
 from sklearn.kernel_approximation import Nystroem, PolynomialCountSketch
 
+from upstairs.compiled import read_only
 from upstairs.design import Design, design_matrix
 from upstairs.errors import UpstairsError
 
@@ -36,6 +38,8 @@ KAPPA = 4.0
 DEGREE = 2
 MOST_SEEN = 20_000
 """Rows that landmarks are drawn from."""
+BLOCK = 1024
+"""Rows whose distances to landmarks stay in the processor's cache."""
 N_KNOTS, N_PIECES = 64, 8
 """Quantiles that a rank is read from, and pieces of a rank."""
 
@@ -139,16 +143,45 @@ def kernel_part(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
     curves, column = np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, Z), kernel_map.ranks.column
     if not len(column):
         return curves
-    rank = Z[:, column] / ONE_RANK + np.float32(0.5)
-    pieces = np.clip(N_PIECES * rank[:, :, None] - np.arange(N_PIECES, dtype=np.float32), 0, 1)
-    return np.concatenate([curves, pieces.reshape(len(Z), N_PIECES * len(column))], axis=1)
+    pieces = np.empty((len(Z), N_PIECES * len(column)), np.float32)
+    _cut(read_only(Z), read_only(column), pieces)
+    return np.concatenate([curves, pieces], axis=1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut(Z, column, pieces):  # pragma: no cover (compiled)
+    """Ranks in pieces, one after the other."""
+    for i in range(len(Z)):
+        for c in range(len(column)):
+            at = N_PIECES * (Z[i, column[c]] / ONE_RANK + np.float32(0.5))
+            for k in range(N_PIECES):
+                pieces[i, N_PIECES * c + k] = min(max(at - k, np.float32(0)), np.float32(1))
 
 
 def _ranked(ranks: Ranks, Z: np.ndarray) -> np.ndarray:
     Z = Z.copy()
-    for j, value, rank in zip(*ranks, strict=True):
-        Z[:, j] = ONE_RANK * (np.interp(Z[:, j], value, rank) - 0.5)
+    _rank(Z, *map(read_only, ranks))
     return Z
+
+
+@numba.njit(cache=True, nogil=True)
+def _rank(Z, column, value, rank):  # pragma: no cover (compiled)
+    """Columns of Z by their ranks, in place; linear between quantiles and level beyond them."""
+    for i in range(len(Z)):
+        for c in range(len(column)):
+            z, knots, after, width = np.float64(Z[i, column[c]]), value[c], 0, len(value[c])
+            while width > 0:  # the first knot beyond z, without a branch that can't be foretold
+                half = (width + 1) // 2
+                after += half if knots[after + half - 1] <= z else 0
+                width -= half
+            if after == 0:
+                r = rank[c, 0]
+            elif after == len(knots):
+                r = rank[c, after - 1]
+            else:
+                part = (z - knots[after - 1]) / (knots[after] - knots[after - 1])
+                r = rank[c, after - 1] + part * (rank[c, after] - rank[c, after - 1])
+            Z[i, column[c]] = ONE_RANK * (r - 0.5)
 
 
 def _learn_ranks(Z: np.ndarray) -> Ranks:
@@ -168,16 +201,32 @@ def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
     if not len(Z):  # which scikit-learn's transformers, and a user's, may refuse
         return _apply(kernel_map, np.zeros((1, Z.shape[1]), np.float32))[:0]
     if kernel_map.kernel == "rbf":
-        # in float64: a batch of another size adds up in another order, and the normalization magnifies what differs
-        Z, landmarks, normalization = (part.astype(np.float64) for part in (Z, *kernel_map.parts))
-        distance2 = (Z**2).sum(axis=1)[:, None] - 2 * Z @ landmarks.T + (landmarks**2).sum(axis=1)
-        return (np.exp(-kernel_map.gamma * np.maximum(distance2, 0)) @ normalization.T).astype(np.float32)
+        landmarks, normalization = kernel_map.parts
+        return _curves(kernel_map.gamma, landmarks, normalization, Z)
     if kernel_map.kernel == "poly":
         index, sign, n_components = kernel_map.parts
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
         sketch.indexHash_, sketch.bitHash_ = index, sign
         return sketch.transform(Z).astype(np.float32)
     return np.asarray(kernel_map.custom(Z), np.float32)
+
+
+def _curves(gamma: float, landmarks: np.ndarray, normalization: np.ndarray, Z: np.ndarray) -> np.ndarray:
+    """In float64: a batch of another size adds up in another order, and the normalization magnifies what differs."""
+    landmarks, normalization = landmarks.astype(np.float64), normalization.T.astype(np.float64)
+    toward, own, curves = (
+        2 * gamma * landmarks.T,
+        gamma * (landmarks**2).sum(axis=1),
+        np.empty((len(Z), len(landmarks)), np.float32),
+    )
+    for start in range(0, len(Z), BLOCK):
+        z = Z[start : start + BLOCK].astype(np.float64)
+        similar = z @ toward
+        similar -= gamma * (z**2).sum(axis=1)[:, None]
+        similar -= own
+        np.exp(np.minimum(similar, 0, out=similar), out=similar)
+        curves[start : start + BLOCK] = similar @ normalization
+    return curves
 
 
 def _sketch(gamma: float, n_components: int, seed: int) -> PolynomialCountSketch:

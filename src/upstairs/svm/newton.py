@@ -8,8 +8,8 @@ next, until the set stays as it is (Keerthi & DeCoste 2005). With r = y − θ�
 With every L_t at its minimum, F(θ) = ½‖θ‖² + Σ_t c_t n_t L_t(θ) has the gradient θ − Σ c_t s_ti φ_ti, a duality gap of half its
 square, and, where the active sets stay, the Hessian I + Σ_t c_t Φ_Aᵀ(I + K_AA)⁻¹Φ_A.
 
-Tasks go by in blocks, whose features needn't be there before. Of many tasks, a sample is solved first: θ starts from its
-solution, and its Hessian stands for that of all (Byrd et al. 2011), which costs several times as much as a gradient.
+Tasks go by in blocks, whose features needn't be there before. Of many tasks a sample is solved first, so that two or three
+passes over all of them are left.
 """
 
 import itertools
@@ -25,24 +25,21 @@ from upstairs.compiled import FAST, read_only
 from upstairs.gaussian import cholesky, solve
 from upstairs.svm.coordinate_descent import MOST_SWEEPS, SMALLEST_MOVE, pass_rows
 from upstairs.svm.problem import Joint, Solution
-from upstairs.svm.rows import Made
+from upstairs.svm.rows import ROWS_A_BLOCK, Made
 
 __all__ = ["adapt_exactly", "descend_newton"]
 
 MOST_CHANGES = 50
 """Of an active set; after so many, coordinates are descended."""
-ROWS_A_BLOCK = 20_000
 WHITENED = 256
 """Rows, and more, that the Hessian is made of at once."""
 MOST_STEPS, SHORTEST_STEP, ENOUGH = 100, 1e-4, 1e-4
-MOST_CURVED, FEWEST_CURVED = 100_000, 1_000
-"""Rows whose Hessian stands for that of all, and the tasks that have to be among them."""
-POOR = 0.1
-"""A step that leaves more than this of the gap was taken by too poor a Hessian: that of all rows is worth its price."""
+MOST_SAMPLED, FEWEST_SAMPLED = 100_000, 1_000
+"""Rows of the sample, and the tasks that have to be among them."""
 
 
 class Look(NamedTuple):
-    """At one θ: F, its part that is loss, the gradient, and the Hessian (of a plane unless it was asked for)."""
+    """At one θ: F, its part that is loss, the gradient and the Hessian."""
 
     value: float
     total: float
@@ -58,65 +55,55 @@ def adapt_exactly(phi, y, f, offsets, loss, C, relevance) -> tuple[np.ndarray, n
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
     phi, y, f, offsets, C, relevance, cost = map(read_only, (phi, y, f, offsets, C, relevance, np.ones(len(C))))
-    _machines(phi, y, f, offsets, C, relevance, cost, loss.hinge, loss.tube, slope, v, False, False)
+    _machines(phi, y, f, offsets, C, relevance, cost, loss.hinge, loss.tube, slope, v, False)
     return v, slope
 
 
 def descend_newton(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float, seed: int) -> Solution:
     """From θ [q], and slopes s [n] whose active sets are near and which move in place, to a relative duality gap."""
-    few = _few_tasks(joint, seed)
-    if few is None:
-        return _descend(joint, theta, slope, tolerance, None)[0]
-    sample = joint.sample(few)
-    start, hessian = _descend(sample, theta, np.zeros(sample.offsets[-1]), tolerance, None)
-    return _descend(joint, start.theta, slope, tolerance, hessian)[0]
+    sample = _sample(joint, seed)
+    if sample is not None:
+        theta = _descend(sample, theta, np.zeros(sample.offsets[-1]), tolerance).theta
+    return _descend(joint, theta, slope, tolerance)
 
 
-def _few_tasks(joint: Joint, seed: int) -> np.ndarray | None:
-    """A random sample of tasks that knows the Hessian, if that is worth while."""
-    if joint.offsets[-1] <= 2 * MOST_CURVED:
+def _sample(joint: Joint, seed: int) -> Joint | None:
+    """Some tasks that stand for all, where that saves something."""
+    if joint.offsets[-1] <= 2 * MOST_SAMPLED:
         return None
     order = np.random.default_rng(seed).permutation(len(joint.offsets) - 1)
-    few = order[: np.searchsorted(np.cumsum(np.diff(joint.offsets)[order]), MOST_CURVED)]
-    return np.sort(few) if len(few) >= FEWEST_CURVED else None
+    few = order[: np.searchsorted(np.cumsum(np.diff(joint.offsets)[order]), MOST_SAMPLED)]
+    return joint.sample(np.sort(few)) if len(few) >= FEWEST_SAMPLED else None
 
 
-def _descend(
-    joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float, hessian: np.ndarray | None
-) -> tuple[Solution, np.ndarray]:
-    """With the Hessian of each step, or the one given as long as it serves; and the last one."""
-    given = hessian is not None
+def _descend(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float) -> Solution:
     with ThreadPoolExecutor() as threads:
         look = _looker(joint, slope, threads)
-        here = look(theta, not given)
+        here = look(theta)
         for step in range(MOST_STEPS):  # noqa: B007 (it is returned)
-            hessian = hessian if given else here.hessian
             if here.gap <= tolerance * here.value:
                 break
-            move, length = linalg.solve(hessian, -here.gradient, assume_a="pos", lower=False), 1.0
+            move, length = linalg.solve(here.hessian, -here.gradient, assume_a="pos", lower=False), 1.0
             while True:
-                new = look(theta + length * move, not given)
+                new = look(theta + length * move)
                 if new.value <= here.value + ENOUGH * length * (here.gradient @ move) or length < SHORTEST_STEP:
                     break
                 length /= 2
-            theta = theta + length * move
-            if given and new.gap > POOR * here.gap and new.gap > tolerance * new.value:
-                given, new = False, look(theta, True)
-            here = new
-    gap = here.gap / max(here.value, 1e-300)
+            theta, here = theta + length * move, new
     # the gradient is what θ differs by from Σ c s φ
-    return Solution(theta - here.gradient, slope, joint.lam, here.total / max(joint.lam, 1e-300), gap, step), hessian
+    theta, gap = theta - here.gradient, here.gap / max(here.value, 1e-300)
+    return Solution(theta, slope, joint.lam, here.total / max(joint.lam, 1e-300), gap, step)
 
 
-def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Callable[[np.ndarray, bool], Look]:
-    """What looks at a θ, with its Hessian or without; ``slope`` moves in place, from active sets to the next."""
+def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Callable[[np.ndarray], Look]:
+    """What looks at a θ; ``slope`` moves in place, from active sets to the next ones."""
     phi, y, offsets, loss, relevance, _, C = joint
     cost, relevance, no_v = joint.cost, read_only(relevance), np.empty((0, 0))
     edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), len(cost)))
     blocks = list(itertools.pairwise(edges.tolist()))
     each = threads.map if len(blocks) > 1 else map
 
-    def look(theta: np.ndarray, curved: bool) -> Look:
+    def look(theta: np.ndarray) -> Look:
         def machines(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
             tasks, rows = slice(*block), slice(*offsets[list(block)])
             features = phi[rows]
@@ -127,25 +114,27 @@ def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Cal
                     np.full(block[1] - block[0], C), cost[tasks],
                 ),
             )  # fmt: skip
-            return _machines(
-                X, targets, f, starts, strength, relevance, costs, loss.hinge, loss.tube, slope[rows], no_v, True, curved
-            )
+            return _machines(X, targets, f, starts, strength, relevance, costs, loss.hinge, loss.tube, slope[rows], no_v, True)
 
-        total, pulled, hessian = (sum(field) for field in zip(*each(machines, blocks), strict=True))
+        total, pulled, hessian = 0.0, np.zeros(len(theta)), np.eye(len(theta))
+        for part in each(machines, blocks):  # a block's Hessian is let go of before the next ones come
+            total += part[0]
+            pulled += part[1]
+            hessian += part[2]
         for matrix in (phi, y):
             if isinstance(matrix, Made):
                 matrix.let_go()
-        return Look(theta @ theta / 2 + total, total, theta - pulled, hessian + np.eye(len(theta)))
+        return Look(theta @ theta / 2 + total, total, theta - pulled, hessian)
 
     return look
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _machines(
-    phi, y, f, offsets, C, relevance, cost, hinge, tube, slope, v, outer, curved
+    phi, y, f, offsets, C, relevance, cost, hinge, tube, slope, v, outer
 ):  # fmt: skip  # pragma: no cover (compiled)
-    """Machines of all tasks, from active sets as in ``slope``, which is filled. If ``outer``: Σ c n L, Σ c s φ and, if
-    ``curved``, the Hessian's part; else ``v`` is filled."""
+    """Machines of all tasks, from active sets as in ``slope``, which is filled. If ``outer``: Σ c n L, Σ c s φ and
+    the Hessian's part; else ``v`` is filled."""
     q = phi.shape[1]
     n_most = 0
     for t in range(len(cost)):
@@ -155,7 +144,7 @@ def _machines(
     psi, residual, error, sign = np.empty((n_most, q)), np.empty(n_most), np.empty(n_most), np.empty(n_most)
     K, A, right = np.empty((size, size)), np.empty((size, size)), np.empty(size)
     root, sums, ones = np.empty(q), np.empty(q), np.ones(q)
-    m, W, H = 0, np.empty((q + WHITENED if curved else 0, q)), np.empty((q, q))
+    m, W, H = 0, np.empty((q + WHITENED if outer else 0, q)), np.empty((q, q))
     for t in range(len(cost)):
         start, n = offsets[t], offsets[t + 1] - offsets[t]
         if n == 0:
@@ -183,12 +172,12 @@ def _machines(
                 if s[i] != 0.0:
                     for j in range(q):
                         pulled[j] += cost[t] * s[i] * phi[start + i, j]
-            if curved and n <= q:
+            if n <= q:
                 if m + n > len(W):
                     _add_products(W[:m], H, hessian)
                     m = 0
                 m += _whitened_rows(phi, start, n, K, sign, cost[t], A, W[m:])
-            elif curved:
+            else:
                 _add_features(phi, start, n, sign, cost[t], root, A, H, hessian)
         else:
             for j in range(q):

@@ -140,9 +140,10 @@ class Candidate(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A head, its solution on all tasks, λ, the path, and the held-out margins [n, outputs] of each bucket."""
+    """A head, the rows that θ is of and its solution, λ, the path, and the held-out margins [n, outputs] of each bucket."""
 
     head: Head
+    rows: Rows
     solutions: list[Solution]
     lam: float
     path: Path
@@ -163,15 +164,15 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     ]
     state = (_combine_classes if n_classes else _combine_numbers)(trained, held_out, rng)
     main = trained[state.main]
-    rests_on = np.logical_or.reduce([one.lam * one.slope != 0 for one in main.solutions])
-    support = np.flatnonzero(rests_on) if rests_on.sum() <= MOST_SUPPORT else np.empty(0, int)
+    rests = np.logical_or.reduce([one.lam * one.slope != 0 for one in main.solutions])
+    rows, coef = _support(main, rests) if rests.sum() <= MOST_SUPPORT else (np.empty(0, int), np.empty((n_outputs, 0)))
     state = state._replace(
         fold=_known_fold(tasks, few, fold),
-        support=support,
-        dual_coef=_dual_coef(main, tasks, support),
-        support_task=np.diff(np.append(0, np.cumsum(rests_on))[tasks.offsets]) > 0,
+        support=rows,
+        dual_coef=coef,
+        support_task=np.diff(np.append(0, np.cumsum(rests))[main.rows.offsets]) > 0,
     )
-    return state, _info(state, main, int(rests_on.sum()), tasks, params["loss_budget"])
+    return state, _info(state, main, int(rests.sum()), tasks, params["loss_budget"])
 
 
 def streams(params: dict) -> bool:
@@ -186,11 +187,13 @@ def _scales(tasks: Tasks, rng: np.random.Generator) -> list[Scale | None]:
     return [identity_scale(y), log_scale(y)]
 
 
-def _dual_coef(main: Trained, tasks: Tasks, support: np.ndarray) -> np.ndarray:
-    """Weights [outputs, m] of the support rows in θ."""
-    task = np.searchsorted(tasks.offsets, support, side="right") - 1
-    cost = main.lam / (tasks.n_tasks * tasks.sizes[task])
-    return np.stack([one.slope[support] for one in main.solutions]) * cost
+def _support(main: Trained, rests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows [m] of the tasks that θ rests on, and their weights [outputs, m] in it."""
+    (_, _, offsets, kept), rows = main.rows, np.flatnonzero(rests)
+    sizes = np.diff(offsets)
+    cost = main.lam / (len(sizes) * sizes[np.searchsorted(offsets, rows, side="right") - 1])
+    coef = np.stack([one.slope[rows] for one in main.solutions]) * cost
+    return rows if kept is None else kept[rows], coef
 
 
 def _some_tasks(tasks: Tasks, rng: np.random.Generator) -> Tasks:
@@ -242,7 +245,7 @@ def _learn_head(
     head = Head(
         best.features, theta, whole, share, best.machine.relevance, C, slope, offset, spread, loss, scale, thetas, pooled
     )
-    return Trained(head, solutions, float(lam), best.path, margins)
+    return Trained(head, rows, solutions, float(lam), best.path, margins)
 
 
 def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng: np.random.Generator) -> list[Candidate]:

@@ -58,10 +58,9 @@ def solve_outputs(
     machine: Machine, rows: Rows, lam: float, C: float, tolerance: float, start: list[Solution] | None = None
 ) -> list[Solution]:
     """The joint problem of each output, with one λ."""
-    phi, Y, offsets = rows
     return [
-        solve(machine, phi, column(Y, c), offsets, lam, C, tolerance, None if start is None else start[c])
-        for c in range(Y.shape[1])
+        solve(machine, rows.phi, column(rows.Y, c), rows.offsets, lam, C, tolerance, None if start is None else start[c])
+        for c in range(rows.Y.shape[1])
     ]
 
 
