@@ -127,10 +127,16 @@ def feature_matrix(features: Features, X: np.ndarray) -> np.ndarray:
 
 def with_kernel(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
     """φ, float32 [n, q], for rows D [n, 1 + d]."""
-    D = D.astype(np.float32)
+    D, n_linear = D.astype(np.float32), D.shape[1]
     if kernel_map.kernel == "linear":
         return D
-    return np.concatenate([D, kernel_part(kernel_map, kernel_inputs(kernel_map, D))], axis=1)
+    Z = kernel_inputs(kernel_map, D)
+    if kernel_map.kernel != "rbf":
+        return np.concatenate([D, kernel_part(kernel_map, Z)], axis=1)
+    phi = np.empty((len(D), n_linear + _rbf_width(kernel_map)), np.float32)
+    phi[:, :n_linear] = D
+    _fill_rbf(kernel_map, Z, phi[:, n_linear:])
+    return phi
 
 
 def kernel_inputs(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
@@ -140,12 +146,32 @@ def kernel_inputs(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
 
 def kernel_part(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
     """√κ k and the pieces of ranks, float32 [n, R + pieces], of rows z [n, d]."""
-    curves, column = np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, Z), kernel_map.ranks.column
-    if not len(column):
-        return curves
-    pieces = np.empty((len(Z), N_PIECES * len(column)), np.float32)
-    _cut(read_only(Z), read_only(column), pieces)
-    return np.concatenate([curves, pieces], axis=1)
+    if kernel_map.kernel != "rbf":
+        return np.float32(np.sqrt(KAPPA)) * _apply(kernel_map, Z)
+    part = np.empty((len(Z), _rbf_width(kernel_map)), np.float32)
+    _fill_rbf(kernel_map, Z, part)
+    return part
+
+
+def _rbf_width(kernel_map: KernelMap) -> int:
+    return len(kernel_map.parts[0]) + N_PIECES * len(kernel_map.ranks.column)
+
+
+def _fill_rbf(kernel_map: KernelMap, Z: np.ndarray, part: np.ndarray) -> None:
+    """√κ k and the pieces of ranks, in float64: a batch of another size adds up in another order, and the normalization
+    magnifies what differs.
+    """
+    landmarks, normalization = (matrix.astype(np.float64) for matrix in kernel_map.parts)
+    gamma, n_landmarks = kernel_map.gamma, len(landmarks)
+    toward, own, turned = 2 * gamma * landmarks.T, gamma * (landmarks**2).sum(axis=1), np.sqrt(KAPPA) * normalization.T
+    for start in range(0, len(Z), BLOCK):
+        z = Z[start : start + BLOCK].astype(np.float64)
+        similar = z @ toward
+        similar -= gamma * (z**2).sum(axis=1)[:, None]
+        similar -= own
+        np.exp(np.minimum(similar, 0, out=similar), out=similar)
+        part[start : start + BLOCK, :n_landmarks] = similar @ turned
+    _cut(read_only(Z), read_only(kernel_map.ranks.column), part[:, n_landmarks:])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,19 +195,13 @@ def _rank(Z, column, value, rank):  # pragma: no cover (compiled)
     """Columns of Z by their ranks, in place; linear between quantiles and level beyond them."""
     for i in range(len(Z)):
         for c in range(len(column)):
-            z, knots, after, width = np.float64(Z[i, column[c]]), value[c], 0, len(value[c])
-            while width > 0:  # the first knot beyond z, without a branch that can't be foretold
-                half = (width + 1) // 2
-                after += half if knots[after + half - 1] <= z else 0
-                width -= half
-            if after == 0:
-                r = rank[c, 0]
-            elif after == len(knots):
-                r = rank[c, after - 1]
-            else:
-                part = (z - knots[after - 1]) / (knots[after] - knots[after - 1])
-                r = rank[c, after - 1] + part * (rank[c, after] - rank[c, after - 1])
-            Z[i, column[c]] = ONE_RANK * (r - 0.5)
+            z, before = np.float64(Z[i, column[c]]), 0
+            for k in range(N_KNOTS):  # all of them, side by side: faster than a search, whose branches can't be foretold
+                before += 1 if value[c, k] <= z else 0
+            low, high = max(before - 1, 0), min(before, N_KNOTS - 1)
+            width = value[c, high] - value[c, low]
+            part = (z - value[c, low]) / width if width > 0.0 else 0.0
+            Z[i, column[c]] = ONE_RANK * (rank[c, low] + part * (rank[c, high] - rank[c, low]) - 0.5)
 
 
 def _learn_ranks(Z: np.ndarray) -> Ranks:
@@ -200,33 +220,12 @@ def _learn_ranks(Z: np.ndarray) -> Ranks:
 def _apply(kernel_map: KernelMap, Z: np.ndarray) -> np.ndarray:
     if not len(Z):  # which scikit-learn's transformers, and a user's, may refuse
         return _apply(kernel_map, np.zeros((1, Z.shape[1]), np.float32))[:0]
-    if kernel_map.kernel == "rbf":
-        landmarks, normalization = kernel_map.parts
-        return _curves(kernel_map.gamma, landmarks, normalization, Z)
     if kernel_map.kernel == "poly":
         index, sign, n_components = kernel_map.parts
         sketch = _sketch(kernel_map.gamma, int(n_components), 0)
         sketch.indexHash_, sketch.bitHash_ = index, sign
         return sketch.transform(Z).astype(np.float32)
     return np.asarray(kernel_map.custom(Z), np.float32)
-
-
-def _curves(gamma: float, landmarks: np.ndarray, normalization: np.ndarray, Z: np.ndarray) -> np.ndarray:
-    """In float64: a batch of another size adds up in another order, and the normalization magnifies what differs."""
-    landmarks, normalization = landmarks.astype(np.float64), normalization.T.astype(np.float64)
-    toward, own, curves = (
-        2 * gamma * landmarks.T,
-        gamma * (landmarks**2).sum(axis=1),
-        np.empty((len(Z), len(landmarks)), np.float32),
-    )
-    for start in range(0, len(Z), BLOCK):
-        z = Z[start : start + BLOCK].astype(np.float64)
-        similar = z @ toward
-        similar -= gamma * (z**2).sum(axis=1)[:, None]
-        similar -= own
-        np.exp(np.minimum(similar, 0, out=similar), out=similar)
-        curves[start : start + BLOCK] = similar @ normalization
-    return curves
 
 
 def _sketch(gamma: float, n_components: int, seed: int) -> PolynomialCountSketch:

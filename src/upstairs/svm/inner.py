@@ -10,10 +10,12 @@ number gets the standard deviation of that number of shots.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from upstairs.blending import blend_numbers
 from upstairs.calibration import Calibration, between_buckets, temper
+from upstairs.compiled import FAST, read_only
 from upstairs.errors import UpstairsError
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.svm.explanation import explain_machine
@@ -131,7 +133,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
         shared, beside = _shared(state, head, phi, support.sizes, support.sizes), np.zeros((1, 1, 1))
         if (fold >= 0).any():
             beside = _beside(state, head, fold, support.sizes)
-            shared += np.einsum("nq,nmq->nm", phi, beside[support.task_of_row])
+            shared += products(phi, beside, support.task_of_row)
         parts = [adapt_machines(machine, phi, y, f, support.offsets, C) for y, f in zip(Y.T, shared.T, strict=True)]
         v.append(np.stack([part for part, _ in parts], axis=1) + beside)
         slopes.append(np.column_stack([slope for _, slope in parts]))
@@ -206,16 +208,34 @@ def _beside(state: State, head: Head, fold: np.ndarray, shots: np.ndarray) -> np
 def margins_of(state: State, head: Head, v: np.ndarray, shots: np.ndarray, query: Tasks) -> np.ndarray:
     """f [n, outputs] of the query rows of tasks with machines v [T, outputs, q] of their own, fitted to ``shots`` [T] rows."""
     phi = feature_matrix(head.features, query.X)
-    return np.einsum("nq,nmq->nm", phi, v[query.task_of_row]) + _shared(state, head, phi, shots, query.sizes)
+    return products(phi, v, query.task_of_row) + _shared(state, head, phi, shots, query.sizes)
 
 
 def _shared(state: State, head: Head, phi: np.ndarray, shots: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """θᵀφ [n, outputs] of the rows φ of tasks with ``sizes`` [T] rows, θ being that of ``shots`` [T]."""
+    nobody = np.zeros(len(phi), int)
     if not head.share.any():
-        return phi @ head.theta.T
+        return products(phi, head.theta[None], nobody)
     share = np.repeat(between_buckets(state.calibration.shots, head.share, shots), sizes)
-    shared, apart = np.hsplit(phi @ np.concatenate([head.theta, head.pooled - head.theta]).T, 2)
+    shared, apart = np.hsplit(products(phi, np.concatenate([head.theta, head.pooled - head.theta])[None], nobody), 2)
     return shared + share[:, None] * apart
+
+
+def products(phi: np.ndarray, weights: np.ndarray, task: np.ndarray) -> np.ndarray:
+    """wᵀφ, float64 [n, outputs], of rows φ, float32 [n, q], with weights [T, outputs, q] of their task [n]."""
+    f = np.empty((len(phi), weights.shape[1]))
+    _products(read_only(phi), read_only(weights), read_only(task), f)
+    return f
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
+def _products(phi, weights, task, f):  # pragma: no cover (compiled)
+    for i in range(len(phi)):
+        for m in range(weights.shape[1]):
+            total = 0.0
+            for j in range(phi.shape[1]):
+                total += weights[task[i], m, j] * phi[i, j]
+            f[i, m] = total
 
 
 def target_of(head: Head, y: np.ndarray) -> np.ndarray:
