@@ -15,7 +15,10 @@ import numpy as np
 
 from upstairs.compiled import FAST
 
-__all__ = ["cholesky", "condition", "solve", "solve_half", "solve_many"]
+__all__ = ["cholesky", "condition", "factor", "solve", "solve_half", "solve_many", "whiten"]
+
+SMALL = 32
+"""Rows and columns up to which compiled loops are faster than BLAS and LAPACK."""
 
 NEWTON_STEPS, LONGEST_STEP, SMALLEST_STEP, LEAST_CURVATURE = 8, 4.0, 1e-6, 1e-3
 
@@ -105,3 +108,38 @@ def solve_many(U, n, B):  # pragma: no cover (compiled)
                 B[i, j] -= U[i, k] * B[k, j]
         for j in range(m):
             B[i, j] /= U[i, i]
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def factor(A, m):  # pragma: no cover (compiled)
+    """The upper triangle of A [m, m] becomes U, A = UᵀU; by LAPACK where that pays for its copies."""
+    if m <= SMALL:
+        cholesky(A, m)
+        return
+    lower = np.empty((m, m))
+    for i in range(m):
+        for j in range(i, m):
+            lower[j, i] = A[i, j]
+    lower = np.linalg.cholesky(lower)
+    for i in range(m):
+        for j in range(i, m):
+            A[i, j] = lower[j, i]
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def whiten(U, m, W):  # pragma: no cover (compiled)
+    """The first m rows of W become U⁻ᵀW, a few at a time."""
+    q = W.shape[1]
+    for first in range(0, m, SMALL):
+        last = min(first + SMALL, m)
+        for i in range(first, last):
+            for j in range(q):
+                W[i, j] /= U[i, i]
+            for k in range(i + 1, last):
+                for j in range(q):
+                    W[k, j] -= U[i, k] * W[i, j]
+        if last < m:
+            after = np.dot(np.ascontiguousarray(U[first:last, last:m].T), W[first:last])
+            for k in range(last, m):
+                for j in range(q):
+                    W[k, j] -= after[k - last, j]

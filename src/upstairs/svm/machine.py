@@ -1,15 +1,16 @@
 """Machines around a meta-model: of all tasks jointly, and of one task alone.
 
-The inner machine is the joint one (`problem`) with θ held fixed. Squared losses are solved by Newton's method (`newton`), the
-others by descending coordinates of the dual (`coordinate_descent`).
+The inner machine is the joint one (`problem`) with θ held fixed. Squared losses are solved by Newton's method (`newton`) around
+machines that are exact (`active_sets`), the others by descending coordinates of the dual (`coordinate_descent`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from upstairs.svm.active_sets import adapt_exactly
 from upstairs.svm.coordinate_descent import adapt_by_coordinates, descend_coordinates
-from upstairs.svm.newton import adapt_exactly, descend_newton
+from upstairs.svm.newton import descend_newton
 from upstairs.svm.problem import Joint, Loss, Solution
 from upstairs.svm.rows import Made
 
@@ -33,12 +34,13 @@ def solve(
 ) -> Solution:  # fmt: skip
     """The joint problem, from the solution for a neighbouring λ to a relative duality gap; see `problem.Joint`."""
     joint = Joint(phi, y, offsets, machine.loss, machine.relevance, lam, C)
-    # with the same slopes, θ is as much larger as λ is
-    theta = np.zeros(phi.shape[1]) if start is None else lam / start.lam * start.theta
     slope = np.zeros(offsets[-1]) if start is None else start.slope.copy()
-    # Newton's last step about squares the gap, and θ errs by its root
-    solver, enough = (descend_newton, tolerance**2) if machine.loss.squared else (descend_coordinates, tolerance)
-    return solver(joint, theta, slope, enough, seed)
+    if machine.loss.squared:
+        theta = np.zeros(phi.shape[1]) if start is None else start.theta
+        # Newton's last step about squares the gap, and θ errs by its root
+        return descend_newton(joint, theta, slope, tolerance**2, seed)
+    theta = np.zeros(phi.shape[1]) if start is None else lam / start.lam * start.theta
+    return descend_coordinates(joint, theta, slope, tolerance, seed)
 
 
 def adapt_machines(
