@@ -44,7 +44,7 @@ def test_of_a_large_task_a_block_of_rows_is_taken(monkeypatch):
     taken = np.bincount(task[meta.support_], minlength=20)
     assert taken[8] <= 20
     phi = feature_matrix(meta.state_.heads[0].features, meta.columns_.encode(X[meta.support_])).astype(float)
-    np.testing.assert_allclose(meta.dual_coef_ @ phi, meta.theta_, atol=1e-7)
+    np.testing.assert_allclose(meta.dual_coef_ @ phi, meta.state_.heads[0].theta, atol=1e-7)
     large = np.flatnonzero(np.sort(task) == 8)
     kept, offsets = svm_rows._few_of_each(np.searchsorted(np.sort(task), np.arange(21)))
     np.testing.assert_array_equal(np.diff(offsets), np.minimum(np.bincount(task, minlength=20), 20))

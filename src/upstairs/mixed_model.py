@@ -11,6 +11,12 @@ the MM steps of Zhou et al. (2019), each of which raises it and none of which le
 The prior counts for next to nothing but where tasks have fewer rows than D has columns: there many slopes that differ a little
 explain all noise, and w would go to 0.
 
+Effects may also move together, β_t ~ N(0, Θ^½ R Θ^½): R maximises the same likelihood times a prior that counts as ν tasks
+without correlations, ν as held-out tasks would have it, by expectation-maximisation (Laird & Ware 1982), with b_t = Θ^−½ β_t
+and θ and w held fixed:
+
+    R ← Σ_t E[b_t b_tᵀ | r_t] + ν I, brought to a diagonal of 1
+
 With S_t = D_tᵀD_t and B_t = (Θ^½ S_t Θ^½ + w I)⁻¹, V_t⁻¹ = (I − D_t Θ^½ B_t Θ^½ D_tᵀ) / w: nothing is as long as a task.
 """
 
@@ -21,12 +27,15 @@ import numpy as np
 
 from upstairs.tasks import Tasks
 
-__all__ = ["Sums", "fixed_effects", "maximise_posterior", "residual_sums", "sums_of"]
+__all__ = ["Sums", "correlations", "fixed_effects", "maximise_posterior", "residual_sums", "sums_of"]
 
 N_STEPS = 25
 LEAST_VARIANCE = 1e-8
+N_CORRELATED = 10
 DOUBT = 0.5
 """a of the prior of θ / w."""
+MOST_CORRELATED, LEAST_EXPLAINED, PRIOR_TASKS = 12, 1e-3, (np.inf, 100.0, 30.0, 10.0)
+"""Columns whose effects may be correlated: those that explain most, of what all explain at least so much; and ν."""
 
 
 class Sums(NamedTuple):
@@ -89,6 +98,44 @@ def maximise_posterior(
             w = max(w * np.sqrt(gain_w / cost_w), LEAST_VARIANCE)
         theta = np.maximum(theta * np.sqrt(gain / np.maximum(cost, LEAST_VARIANCE)), LEAST_VARIANCE)
     return theta, w
+
+
+def correlations(residual: Sums, theta: np.ndarray, w: float, fold: np.ndarray) -> np.ndarray:
+    """R [q, q] for variances θ [q] and w, the identity but among a few columns; ν by the likelihood of folds [T] held out."""
+    explained = theta * np.einsum("tjj->j", residual.DD)
+    most = np.argsort(-explained)[:MOST_CORRELATED]
+    few = np.sort(most[explained[most] > LEAST_EXPLAINED * explained.sum()])
+    root, R = np.sqrt(theta[few]), np.eye(len(theta))
+    S, r = residual.DD[:, few][:, :, few] * root[:, None] * root / w, residual.Du[:, few] * root / w
+
+    likelihood = np.empty((len(PRIOR_TASKS), len(r)))
+    for k in np.unique(fold):
+        own, held_out = fold == k, np.eye(len(few))
+        for i, n_tasks in enumerate(PRIOR_TASKS):
+            held_out = _correlate(S[~own], r[~own], n_tasks, held_out)
+            likelihood[i, own] = _log_likelihood(S[own], r[own], held_out)
+    behind = likelihood[likelihood.sum(axis=1).argmax()] - likelihood
+    enough = behind.sum(axis=1) <= behind.std(axis=1) * np.sqrt(len(r))  # the plainest within a standard error of the best
+    R[np.ix_(few, few)] = _correlate(S, r, PRIOR_TASKS[enough.argmax()], np.eye(len(few)))
+    return R
+
+
+def _correlate(S: np.ndarray, r: np.ndarray, n_tasks: float, R: np.ndarray) -> np.ndarray:
+    """R, from another one, of effects b_t with precisions S [T, q, q] and pulls r [T, q]; the prior counts as so many tasks."""
+    if n_tasks == np.inf:
+        return np.eye(len(R))
+    for _ in range(N_CORRELATED):
+        covariance = np.linalg.inv(S + np.linalg.inv(R))
+        mean = _times(covariance, r)
+        second = covariance.sum(axis=0) + mean.T @ mean + n_tasks * np.eye(len(R))
+        R = second / np.sqrt(np.outer(np.diag(second), np.diag(second)))
+    return R
+
+
+def _log_likelihood(S: np.ndarray, r: np.ndarray, R: np.ndarray) -> np.ndarray:
+    """Of the rows of each task [T] behind S and r, up to what R doesn't change."""
+    gained = (r * _times(np.linalg.inv(S + np.linalg.inv(R)), r)).sum(axis=1)
+    return (gained - np.linalg.slogdet(np.eye(len(R)) + S @ R)[1]) / 2
 
 
 def _whitened(sums: Sums, theta: np.ndarray, w: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

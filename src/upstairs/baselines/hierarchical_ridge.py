@@ -1,12 +1,13 @@
 """Hierarchical ridge: a linear model whose constant and slopes vary from task to task, as in a mixed model.
 
-    numbers    u_ti = d_iᵀ(γ + β_t) + ε_ti,   β_t ~ N(0, diag θ),   ε_ti ~ N(0, w),   d_i = (1, columns of x_i)
+    numbers    u_ti = d_iᵀ(γ + β_t) + ε_ti,   β_t ~ N(0, Θ^½ R Θ^½),   ε_ti ~ N(0, w),   d_i = (1, columns of x_i)
     classes    logit P(y_ti) = d_iᵀ(γ + β_t),   each class against the rest
 
-γ is the generalised least squares ridge over the tasks outside a fold; θ (one for the constant, one for each column of x) and w
-maximise the marginal likelihood of the out-of-task residuals u − dᵀγ (`mixed_model`), in turns. For classes u is Newton's
-working response at the posterior mode of β_t, its rows weigh p(1 − p) and w = 1 (penalised quasi-likelihood). That finds too
-little variance where tasks are small, so θ is multiplied by whatever predicts held-out episodes best.
+γ is the generalised least squares ridge over the tasks outside a fold; θ (one for the constant, one for each column of x) and
+w maximise the marginal likelihood of the out-of-task residuals u − dᵀγ, in turns, and then the correlations R (`mixed_model`).
+For classes u is Newton's working response at the posterior mode of β_t, its rows weigh p(1 − p) and w = 1 (penalised quasi-
+likelihood). That finds too little variance where tasks are small, so θ is multiplied by whatever predicts held-out episodes
+best.
 """
 
 from numbers import Real
@@ -31,7 +32,7 @@ from upstairs.baselines.posterior import (
 from upstairs.calibration import Calibration, temper
 from upstairs.contract import Learner, MetaClassifier, MetaRegressor
 from upstairs.design import Design, by_column, design_matrix, learn_design
-from upstairs.mixed_model import Sums, fixed_effects, maximise_posterior, residual_sums, sums_of
+from upstairs.mixed_model import Sums, correlations, fixed_effects, maximise_posterior, residual_sums, sums_of
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, from_scale
 from upstairs.target import Scale, forward, identity_scale
 from upstairs.tasks import Tasks
@@ -59,6 +60,8 @@ class State(NamedTuple):
     fold : int64 [T]
     scale : Scale, or None for classes
     calibration : Calibration
+    half : float64 [q, q]
+        Root of their correlations, R = half halfᵀ; empty where there are none.
     """
 
     gamma: np.ndarray
@@ -68,6 +71,13 @@ class State(NamedTuple):
     fold: np.ndarray
     scale: Scale | None
     calibration: Calibration | None
+    half: np.ndarray = np.empty((0, 0))
+
+    @property
+    def root(self) -> np.ndarray:
+        """Of the covariance of β, float64 [q, q]."""
+        root = np.sqrt(self.theta)
+        return root[:, None] * self.half if self.half.size else np.diag(root)
 
 
 class Info(NamedTuple):
@@ -85,7 +95,7 @@ class Adapted(NamedTuple):
     ----------
     gamma : float64 [T, M, q]
     posterior : tuple of Posterior [M]
-        Of each task's own effects in units of √θ.
+        Of each task's own effects: of b in β = Θ^½ half b.
     shots : int64 [T]
     """
 
@@ -106,10 +116,10 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     group = np.append(-1, design.column)
     if n_classes:
         Y = binary_targets(thinned.y, n_latents(n_classes))
-        gamma, theta, w = _learn_classes(D, Y, thinned, fold[few], group, params["penalty"])
+        gamma, theta, w, R = _learn_classes(D, Y, thinned, fold[few], group, params["penalty"])
     else:
-        gamma, theta, w = _learn_numbers(D, forward(scale, thinned.y), thinned, fold[few], group, params["penalty"])
-    state = State(gamma, theta, w, design, known_fold, scale, None)
+        gamma, theta, w, R = _learn_numbers(D, forward(scale, thinned.y), thinned, fold[few], group, params["penalty"])
+    state = State(gamma, theta, w, design, known_fold, scale, None, np.linalg.cholesky(R))
     if n_classes:
         state = _multiply_variances(state, held_out)
     state = state._replace(calibration=held_out_calibration(adapt, predict, state, held_out))
@@ -121,7 +131,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
     gamma = np.tensordot(fold_weights(fold, len(state.gamma)), state.gamma, axes=1)
     D, task = design_matrix(state.design, support.X), support.task_of_row
     f = np.einsum("nq,nmq->mn", D, gamma[task])
-    A = D * np.sqrt(state.theta / state.noise)
+    A = D @ state.root / np.sqrt(state.noise)
     if state.scale is not None:
         b = (forward(state.scale, support.y) - f[0]) / np.sqrt(state.noise)
         return Adapted(gamma, (gaussian_posterior(A, b, support.offsets),), support.sizes)
@@ -133,7 +143,7 @@ def adapt(state: State, support: Tasks, fold: np.ndarray) -> Adapted:
 def predict(state: State, adapted: Adapted, query: Tasks) -> Prediction | ClassPrediction:
     """The population's line plus the task's own."""
     D, task = design_matrix(state.design, query.X), query.task_of_row
-    A = D * np.sqrt(state.theta)
+    A = D @ state.root
     mean, variance = all_moments(adapted.posterior, A, query.offsets)
     center = np.einsum("nq,nmq->nm", D, adapted.gamma[task]) + mean
     if state.scale is None:
@@ -146,14 +156,14 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     """The terms of the population's line, and those of the task's own."""
     n, p = query.X.shape
     D = design_matrix(state.design, query.X)
-    A = D * np.sqrt(state.theta)
+    A, root = D @ state.root, state.root
     return tuple(
         Explanation(
             base=np.full(n, gamma[0]),
             shared=by_column(state.design, D * gamma, p),
-            level=A[:, 0] * posterior.mean[0, 0],
+            level=D[:, 0] * (root[0] @ posterior.mean[0]),
             scale=np.zeros(n),
-            slopes=by_column(state.design, A * posterior.mean[0], p),
+            slopes=by_column(state.design, D * (root @ posterior.mean[0]), p),
             local=np.zeros(n),
             support=pulls(posterior, A),
             exact=True,
@@ -170,7 +180,8 @@ class HierarchicalRidgeRegressor(MetaRegressor):
     """Linear mixed model with a ridge: one line for the population, and for each task its own deviation from it.
 
     The deviations of a task's constant and slopes are Gaussian with mean zero and variances that are learned from the
-    meta-train tasks, one for each column; a column whose effect is the same everywhere gets a variance near zero by itself. A
+    meta-train tasks, one for each column, and so are their correlations; a column whose effect is the same everywhere gets a
+    variance near zero by itself. A
     new task's deviations are their posterior mean given its support, in closed form.
 
     Parameters
@@ -234,20 +245,20 @@ class HierarchicalRidgeClassifier(MetaClassifier):
 
 def _learn_numbers(
     D: np.ndarray, u: np.ndarray, tasks: Tasks, fold: np.ndarray, group: np.ndarray, penalty: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """γ [K, 1, q], θ [q] and w, in turns."""
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """γ [K, 1, q], θ [q] and w, in turns, and R [q, q]."""
     sums = sums_of(D, u, np.ones(len(u)), tasks)
     theta, w = _first_theta(group), 0.5
     for _ in range(N_ROUNDS):
-        gamma = fixed_effects(sums, theta, w, fold, penalty)
-        theta, w = maximise_posterior(residual_sums(sums, gamma[fold]), theta, w, group, learn_noise=True)
-    return fixed_effects(sums, theta, w, fold, penalty)[:, None], theta, w
+        residuals = residual_sums(sums, fixed_effects(sums, theta, w, fold, penalty)[fold])
+        theta, w = maximise_posterior(residuals, theta, w, group, learn_noise=True)
+    return fixed_effects(sums, theta, w, fold, penalty)[:, None], theta, w, correlations(residuals, theta, w, fold)
 
 
 def _learn_classes(
     D: np.ndarray, Y: np.ndarray, tasks: Tasks, fold: np.ndarray, group: np.ndarray, penalty: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """γ [K, M, q] and θ [q], in turns with the logits [n, M] about which the likelihood is expanded."""
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """γ [K, M, q] and θ [q], in turns with the logits [n, M] about which the likelihood is expanded; w = 1, and R [q, q]."""
     theta, logits = _first_theta(group), np.zeros_like(Y)
     for _ in range(N_ROUNDS):
         p = special.expit(logits)
@@ -262,7 +273,7 @@ def _learn_classes(
         A = D * np.sqrt(theta)
         for y, f in zip(Y.T, logits.T, strict=True):
             f += moments(logistic_posterior(A, y, f.copy(), tasks.offsets), A, tasks.offsets)[0]
-    return gamma, theta, 1.0
+    return gamma, theta, 1.0, correlations(every, theta, 1.0, np.tile(fold, Y.shape[1]))
 
 
 def _first_theta(group: np.ndarray) -> np.ndarray:

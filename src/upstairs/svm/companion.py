@@ -1,16 +1,16 @@
 """What the machines' least-squares companion says in closed form: in which columns tasks differ, and how wide a kernel is.
 
 With squared loss and no tube the joint problem is that of a linear mixed model: v_t ~ N(0, C M) relative to the noise. So C M
-is what maximises the likelihood of the targets themselves (y, or ±1 for classes), one variance for each column (`mixed_model`),
-and it then serves every loss. A kernel's width is the one whose ridge predicts held-out tasks best once each task's level is
-removed as far as its rows allow (random-intercept least squares).
+is what maximises the likelihood of the targets themselves (y, or ±1 for classes): one variance for each column, and how the
+columns' effects are correlated (`mixed_model`). It then serves every loss. A kernel's width is the one whose ridge predicts
+held-out tasks best once each task's level is removed as far as its rows allow (random-intercept least squares).
 """
 
 import numpy as np
 from scipy import linalg
 
 from upstairs.levels import task_sums
-from upstairs.mixed_model import Sums, fixed_effects, maximise_posterior, residual_sums, sums_of
+from upstairs.mixed_model import Sums, correlations, fixed_effects, maximise_posterior, residual_sums, sums_of
 from upstairs.svm.features import KernelMap, with_kernel
 from upstairs.tasks import Tasks
 
@@ -27,9 +27,8 @@ PENALTIES = 10.0 ** np.arange(-2, 4)
 def learn_relevance(
     D: np.ndarray, Y: np.ndarray, tasks: Tasks, fold: np.ndarray, group: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, float, float]:
-    """Diagonal of M [1 + d], 1 on average, C, and the variance of the noise, from rows D [n, 1 + d] and targets Y [n, outputs].
-
-    Columns of the same ``group`` [1 + d] share one entry.
+    """M [1 + d, 1 + d] with a diagonal of 1 on average, C, and the variance of the noise, from rows D [n, 1 + d] and targets Y
+    [n, outputs]. Columns of the same ``group`` [1 + d] share one variance.
     """
     most = max(2, min(MOST_TASKS, MOST_ENTRIES // D.shape[1] ** 2))
     few = np.sort(rng.permutation(tasks.n_tasks)[:most])
@@ -44,7 +43,8 @@ def learn_relevance(
         theta, w = maximise_posterior(every, theta, w, group, learn_noise=True)
         if abs(np.log(theta.mean() / w / before)) < SETTLED:
             break
-    return theta / theta.mean(), float(theta.mean() / w), w
+    root = np.sqrt(theta / theta.mean())
+    return root[:, None] * correlations(every, theta, w, np.tile(fold, len(sums))) * root, float(theta.mean() / w), w
 
 
 def choose_map(maps: list[KernelMap], D: np.ndarray, Y: np.ndarray, tasks: Tasks, fold: np.ndarray, level: float) -> KernelMap:

@@ -95,8 +95,12 @@ class MetaMachine(MetaEstimator):
 
     @property
     def theta_(self) -> np.ndarray:
-        """θ, float64 [outputs, q], before the machine that all rows share is mixed in (``state_.heads`` has both)."""
-        return self.state_.heads[self.state_.main].theta
+        """θ, float64 [outputs, q], before the machine that all rows share is mixed in (``state_.heads`` has both): weights of
+        1, the columns and then the kernel's features.
+        """
+        head = self.state_.heads[self.state_.main]
+        linear = head.features.linear(head.theta)
+        return np.concatenate([linear, head.theta[:, linear.shape[1] :]], axis=1)
 
     @property
     def lambda_(self) -> float:
@@ -122,13 +126,13 @@ class MetaSVC(MetaMachine, MetaClassifier):
         min over θ of  ½‖θ‖²  subject to  (1/T) Σ_t L_t(θ) ≤ ε
         L_t(θ) = min over v of  1/(2 C n_t) vᵀM⁻¹v + 1/n_t Σ_i ℓ(y_ti, (θ + v)ᵀφ(x_ti))
 
-    where each task's loss is that of its own machine around θ (regularised multi-task learning, Evgeniou & Pontil 2004). θ is a
-    combination of rows of all tasks, the support vectors of the meta-space. The diagonal of M, learned across tasks, says in
-    which columns tasks differ. A new task's machine is fitted around θ to its support, and its margin becomes a probability by
-    what margins after as many rows turned out to be worth on tasks held out (Platt 1999). θ knows columns by what they do
-    within tasks. As far as it helps tasks held out, at few shots above all, it is mixed with the one machine that all rows
-    share, which also knows what they say of a whole task. Several classes are each told from the rest. "rbf" sees a column of
-    numbers as it is or by ranks, whichever predicts held-out tasks better.
+    where each task's loss is that of its own machine around θ (regularised multi-task learning, Evgeniou & Pontil 2004). θ
+    is a combination of rows of all tasks, the support vectors of the meta-space. M, learned across tasks, says in which
+    columns tasks differ, and which differ together. A new task's machine is fitted around θ to its support, and its margin
+    becomes a probability by what margins after as many rows turned out to be worth on tasks held out (Platt 1999). θ knows
+    columns by what they do within tasks. As far as it helps tasks held out, at few shots above all, it is mixed with the
+    one machine that all rows share, which also knows what they say of a whole task. Several classes are each told from the
+    rest. "rbf" sees a column of numbers as it is or by ranks, whichever predicts held-out tasks better.
 
     Parameters
     ----------

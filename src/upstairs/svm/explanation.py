@@ -10,7 +10,7 @@ import numpy as np
 
 from upstairs.design import by_column, design_matrix
 from upstairs.prediction import Explanation
-from upstairs.svm.features import Features, kernel_inputs, kernel_part, with_kernel
+from upstairs.svm.features import Features, features_of, kernel_inputs, kernel_part
 
 __all__ = ["explain_machine"]
 
@@ -24,17 +24,18 @@ def explain_machine(
 ) -> Explanation:  # fmt: skip
     """Explanation of query rows X [n, p] after a support φ [s, q] with slopes [s], in units of the logit (or of u)."""
     D = design_matrix(features.design, X)
-    phi, d = with_kernel(features.map, D).astype(np.float64), D.shape[1]
-    shared = by_column(features.design, phi[:, :d] * theta[:d] + _integrated(features, theta, D), X.shape[1])
+    phi, d = features_of(features, D).astype(np.float64), D.shape[1]
+    shared = by_column(features.design, D * features.linear(theta) + _integrated(features, theta, D), X.shape[1])
     moves = C * (phi * relevance) @ support_phi.T * slope
-    own = phi * (C * relevance * (slope @ support_phi))
+    v = C * relevance * (slope @ support_phi)
+    own = D * features.linear(v)
     return Explanation(
         base=unit * (phi @ theta - shared.sum(axis=1)) + offset,
         shared=unit * shared,
         level=unit * own[:, 0],
         scale=np.zeros(len(X)),
-        slopes=unit * by_column(features.design, own[:, :d], X.shape[1]),
-        local=unit * own[:, d:].sum(axis=1),
+        slopes=unit * by_column(features.design, own, X.shape[1]),
+        local=unit * phi[:, d:] @ v[d:],
         support=unit * moves,
         exact=features.map.kernel == "linear",
     )

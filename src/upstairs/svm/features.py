@@ -1,7 +1,8 @@
-"""From a row to features φ(x) = (D, √κ k(x)): a linear part, and that of a kernel.
+"""From a row to features φ(x) = (D Q, √κ k(x)): a linear part, and that of a kernel.
 
-D is the row as numbers, with a constant, missing values flagged and categories one-hot (`upstairs.design`). The kernel's part
-is scikit-learn's approximation of it, k(x)ᵀk(x′) ≈ K(z, z′) with z all of D but the constant: Nyström's for "rbf" (Williams and
+D is the row as numbers, with a constant, missing values flagged and categories one-hot (`upstairs.design`). Q turns it to where
+M, which says how tasks differ, is diagonal; θ is penalised alike in all directions and doesn't notice. The kernel's part is
+scikit-learn's approximation of it, k(x)ᵀk(x′) ≈ K(z, z′) with z all of D but the constant: Nyström's for "rbf" (Williams and
 Seeger 2001), a tensor sketch for "poly" (Pham & Pagh 2013), or whatever the user gives.
 
 "rbf" may see a column of numbers by its rank r among meta-train rows, z = √12 (r − ½), so that rows lie evenly whatever the
@@ -28,6 +29,7 @@ __all__ = [
     "KernelMap",
     "check_custom",
     "feature_matrix",
+    "features_of",
     "kernel_inputs",
     "kernel_part",
     "learn_kernel",
@@ -87,10 +89,29 @@ NO_RANKS = Ranks(np.empty(0, int), np.empty((0, N_KNOTS)), np.empty((0, N_KNOTS)
 
 
 class Features(NamedTuple):
-    """φ: [n, q]."""
+    """φ.
+
+    Attributes
+    ----------
+    design : Design
+    map : KernelMap
+    turn : float64 [1 + d, 1 + d]
+        Q, orthogonal; empty where nothing is turned.
+    """
 
     design: Design
     map: KernelMap
+    turn: np.ndarray = np.empty((0, 0))
+
+    def linear(self, weights: np.ndarray) -> np.ndarray:
+        """Weights [..., 1 + d] of D, of weights [..., q] of φ."""
+        some = weights[..., : 1 + len(self.design.column)]
+        return some @ self.turn.T if self.turn.size else some
+
+    def variances(self, relevance: np.ndarray) -> np.ndarray:
+        """Of weights [1 + d] of D, of variances [q] of independent weights of φ."""
+        some = relevance[: 1 + len(self.design.column)]
+        return self.turn**2 @ some if self.turn.size else some
 
 
 def learn_kernel(
@@ -122,19 +143,28 @@ def learn_kernel(
 
 def feature_matrix(features: Features, X: np.ndarray) -> np.ndarray:
     """φ, float32 [n, q], for rows X float32 [n, p]; its first column is 1."""
-    return with_kernel(features.map, design_matrix(features.design, X))
+    return features_of(features, design_matrix(features.design, X))
+
+
+def features_of(features: Features, D: np.ndarray) -> np.ndarray:
+    """The same for rows D [n, 1 + d]."""
+    return _join(D @ features.turn if features.turn.size else D, features.map, D)
 
 
 def with_kernel(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
-    """φ, float32 [n, q], for rows D [n, 1 + d]."""
-    D, n_linear = D.astype(np.float32), D.shape[1]
+    """The same where nothing is turned."""
+    return _join(D, kernel_map, D)
+
+
+def _join(linear: np.ndarray, kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
+    linear, n_linear = linear.astype(np.float32), linear.shape[1]
     if kernel_map.kernel == "linear":
-        return D
+        return linear
     Z = kernel_inputs(kernel_map, D)
     if kernel_map.kernel != "rbf":
-        return np.concatenate([D, kernel_part(kernel_map, Z)], axis=1)
+        return np.concatenate([linear, kernel_part(kernel_map, Z)], axis=1)
     phi = np.empty((len(D), n_linear + _rbf_width(kernel_map)), np.float32)
-    phi[:, :n_linear] = D
+    phi[:, :n_linear] = linear
     _fill_rbf(kernel_map, Z, phi[:, n_linear:])
     return phi
 

@@ -42,7 +42,7 @@ class Head(NamedTuple):
     share : float64 [B]
         w, the part of ``pooled`` in what a task's machine is fitted around, by bucket of shots.
     relevance : float64 [q]
-        Diagonal of M.
+        Diagonal of M, where the features are turned to.
     C : float64 [B]
         By bucket of shots (see ``State.calibration.shots``).
     slope, offset : float64 [B, outputs]
@@ -183,7 +183,7 @@ def restore(state: State, params: dict) -> State:
 
 
 def _with_kernel_again(head: Head, kernel: Callable) -> Head:
-    design, kernel_map = head.features
+    design, kernel_map, _ = head.features
     if kernel_map.kernel != "custom":
         return head
     if not callable(kernel):
@@ -195,7 +195,7 @@ def _with_kernel_again(head: Head, kernel: Callable) -> Head:
             f"kernel isn't the one that this model was fitted with: it gives {n_features} features instead of "
             f"{head.theta.shape[1] - n_linear}. Give the function that fit was given."
         )
-    return head._replace(features=Features(design, kernel_map._replace(custom=kernel)))
+    return head._replace(features=head.features._replace(map=kernel_map._replace(custom=kernel)))
 
 
 def _beside(state: State, head: Head, fold: np.ndarray, shots: np.ndarray) -> np.ndarray:

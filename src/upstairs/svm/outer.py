@@ -25,7 +25,7 @@ from upstairs.episodes import BUCKETS, draw_episodes
 from upstairs.errors import UpstairsWarning
 from upstairs.prediction import class_log_proba
 from upstairs.svm.companion import choose_map, learn_relevance
-from upstairs.svm.features import KAPPA, Features, learn_kernel, with_kernel
+from upstairs.svm.features import KAPPA, Features, features_of, learn_kernel
 from upstairs.svm.held_out import (
     HeldOut,
     Thetas,
@@ -58,6 +58,7 @@ WIDTHS = (0.03, 0.1, 0.3, 1.0)
 EMPTY = (np.empty(0, int), np.empty((0, 0)), np.empty(0, bool))
 STIFF, STIFF_TOLERANCE = 1e-9, 1e-3
 """C of tasks that may not differ, and the relative duality gap at which their machine is good enough."""
+LEAST_RELEVANCE = 1e-9
 TUBE = 0.1
 """In standard deviations of the noise."""
 KERNEL_SHARE = 0.3
@@ -253,7 +254,8 @@ def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng:
     tasks, fold, _ = held_out
     design = learn_design(tasks, logs)
     D = design_matrix(design, tasks.X)
-    relevance, C, noise = learn_relevance(D, Y, tasks, fold, np.append(-1, design.column), rng)
+    M, C, noise = learn_relevance(D, Y, tasks, fold, np.append(-1, design.column), rng)
+    relevance, turn = _axes(M)
     tube = params.get("tube", 0.0)
     loss = make_loss(params["loss"], TUBE * float(np.sqrt(noise)) if tube == "auto" else tube)
     gammas = WIDTHS if params["gamma"] == "auto" else (params["gamma"],)
@@ -264,9 +266,17 @@ def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng:
             for by_rank in ((False, True) if kernel == "rbf" else (False,))
             for gamma in (gammas if kernel in ("rbf", "poly") else gammas[:1])
         ]
-        maps.append(choose_map(some, D, Y, tasks, fold, C * relevance[0]))
+        maps.append(choose_map(some, D, Y, tasks, fold, C * M[0, 0]))
     C = C if params["C"] == "auto" else params["C"]
-    return [_walk(Features(design, one), D, Y, relevance, C, loss, held_out) for one in maps]
+    return [_walk(Features(design, one, turn), D, Y, relevance, C, loss, held_out) for one in maps]
+
+
+def _axes(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The diagonal of M where it is diagonal, and the turn that leads there; none where it is already."""
+    if not (M - np.diag(np.diag(M))).any():
+        return np.diag(M), np.empty((0, 0))
+    relevance, turn = np.linalg.eigh(M)
+    return np.maximum(relevance, LEAST_RELEVANCE), turn
 
 
 def _walk(
@@ -274,8 +284,8 @@ def _walk(
 ) -> Candidate:
     """The path of one kernel, until the held-out score has been worse for a while."""
     tasks, counts = held_out.tasks, rows_by_task(held_out)
-    phi = with_kernel(features.map, D)
-    own = np.full(phi.shape[1] - D.shape[1], KERNEL_SHARE * relevance[0] / KAPPA)
+    phi = features_of(features, D)
+    own = np.full(phi.shape[1] - D.shape[1], KERNEL_SHARE * features.variances(relevance)[0] / KAPPA)
     machine = Machine(loss, np.concatenate([relevance, own]))
     rows = Rows(phi, Y, tasks.offsets)
     one = Candidate(features, machine, C, rows, Path(*np.empty((6, 0))), [], np.empty(0))
@@ -348,6 +358,7 @@ def _combine_classes(trained: list[Trained], held_out: HeldOut, rng: np.random.G
 def _info(state: State, main: Trained, n_support: int, tasks: Tasks, budget: float | str) -> Info:
     head, loss = main.head, float(np.mean([one.loss for one in main.solutions]))
     design, p = head.features.design, tasks.X.shape[1]
+    relevance = head.features.variances(head.relevance)
     log = [one.scale is not None and one.scale.log for one in state.heads]
     return Info(
         tasks.n_tasks,
@@ -362,8 +373,8 @@ def _info(state: State, main: Trained, n_support: int, tasks: Tasks, budget: flo
         float(np.linalg.norm(head.theta)),
         max(one.gap for one in main.solutions),
         main.path,
-        float(head.relevance[0]),
-        by_column(design, head.relevance[None, : 1 + len(design.column)], p)[0],
+        float(relevance[0]),
+        by_column(design, relevance[None], p)[0],
         log[state.main],
         state.blend @ np.array(log, float),
     )

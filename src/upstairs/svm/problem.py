@@ -1,6 +1,6 @@
 """The joint problem of all tasks, which both solvers solve, and its losses.
 
-With features φ, task machines w_t = θ + v_t, a loss ℓ and a positive diagonal M (`outer` says what they mean),
+With features φ, task machines w_t = θ + v_t, a loss ℓ and a positive M, diagonal by choice of φ (`outer` says what it means),
 
     joint    min over θ, v_1..v_T of  ½‖θ‖² + Σ_t c_t (1/(2C) v_tᵀM⁻¹v_t + Σ_i ℓ(y_ti, w_tᵀφ_ti)),   c_t = λ / (T n_t)
     dual     max over s of  Σ_ti c_t (s_ti y_ti − tube |s_ti| − δ s_ti² / 2) − ½‖θ‖² − Σ_t c_t/(2C) v_tᵀM⁻¹v_t
