@@ -11,7 +11,8 @@ from scipy import linalg
 
 from upstairs.levels import task_sums
 from upstairs.mixed_model import Sums, correlations, fixed_effects, maximise_posterior, residual_sums, sums_of
-from upstairs.svm.features import KernelMap, with_kernel
+from upstairs.svm.features import with_kernel
+from upstairs.svm.kernel import KernelMap
 from upstairs.tasks import Tasks
 
 __all__ = ["choose_map", "learn_relevance"]

@@ -10,7 +10,8 @@ import numpy as np
 
 from upstairs.design import by_column, design_matrix
 from upstairs.prediction import Explanation
-from upstairs.svm.features import Features, features_of, kernel_inputs, kernel_part
+from upstairs.svm.features import Features, with_kernel
+from upstairs.svm.kernel import kernel_inputs, kernel_part
 
 __all__ = ["explain_machine"]
 
@@ -24,7 +25,7 @@ def explain_machine(
 ) -> Explanation:  # fmt: skip
     """Explanation of query rows X [n, p] after a support φ [s, q] with slopes [s], in units of the logit (or of u)."""
     D = design_matrix(features.design, X)
-    phi, d = features_of(features, D).astype(np.float64), D.shape[1]
+    phi, d = with_kernel(features.map, D, features.turn).astype(np.float64), D.shape[1]
     shared = by_column(features.design, D * features.linear(theta) + _integrated(features, theta, D), X.shape[1])
     moves = C * (phi * relevance) @ support_phi.T * slope
     v = C * relevance * (slope @ support_phi)

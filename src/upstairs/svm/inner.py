@@ -19,7 +19,8 @@ from upstairs.compiled import FAST, read_only
 from upstairs.errors import UpstairsError
 from upstairs.prediction import ClassPrediction, Explanation, Prediction, class_log_proba, from_scale
 from upstairs.svm.explanation import explain_machine
-from upstairs.svm.features import Features, check_custom, feature_matrix
+from upstairs.svm.features import Features, feature_matrix
+from upstairs.svm.kernel import check_custom
 from upstairs.svm.machine import Machine, adapt_machines
 from upstairs.svm.problem import Loss
 from upstairs.svm.rows import targets

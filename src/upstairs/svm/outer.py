@@ -25,7 +25,7 @@ from upstairs.episodes import BUCKETS, draw_episodes
 from upstairs.errors import UpstairsWarning
 from upstairs.prediction import class_log_proba
 from upstairs.svm.companion import choose_map, learn_relevance
-from upstairs.svm.features import KAPPA, Features, features_of, learn_kernel
+from upstairs.svm.features import NO_TURN, Features, with_kernel
 from upstairs.svm.held_out import (
     HeldOut,
     Thetas,
@@ -37,6 +37,7 @@ from upstairs.svm.held_out import (
     rows_by_task,
 )
 from upstairs.svm.inner import Head, State, logits_of, number_of
+from upstairs.svm.kernel import KAPPA, learn_kernel
 from upstairs.svm.machine import Machine
 from upstairs.svm.path import GRID, PATH_TOLERANCE, PRECISE, Path, mean_score, meet_budget, solve_outputs, widest_margin
 from upstairs.svm.problem import LOSSES, Loss, Solution, make_loss
@@ -274,7 +275,7 @@ def _candidates(held_out: HeldOut, Y: np.ndarray, logs: bool, params: dict, rng:
 def _axes(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The diagonal of M where it is diagonal, and the turn that leads there; none where it is already."""
     if not (M - np.diag(np.diag(M))).any():
-        return np.diag(M), np.empty((0, 0))
+        return np.diag(M), NO_TURN
     relevance, turn = np.linalg.eigh(M)
     return np.maximum(relevance, LEAST_RELEVANCE), turn
 
@@ -284,7 +285,7 @@ def _walk(
 ) -> Candidate:
     """The path of one kernel, until the held-out score has been worse for a while."""
     tasks, counts = held_out.tasks, rows_by_task(held_out)
-    phi = features_of(features, D)
+    phi = with_kernel(features.map, D, features.turn)
     own = np.full(phi.shape[1] - D.shape[1], KERNEL_SHARE * features.variances(relevance)[0] / KAPPA)
     machine = Machine(loss, np.concatenate([relevance, own]))
     rows = Rows(phi, Y, tasks.offsets)
