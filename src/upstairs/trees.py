@@ -189,11 +189,11 @@ def _replay(
     X, out, leaves,
 ):  # fmt: skip  # pragma: no cover (compiled)
     seen, at = np.zeros((len(shown), BLOCK), np.uint8), np.empty(BLOCK, np.uint8)
-    sums = np.empty((out.shape[1], BLOCK))
+    sums, x = np.empty((out.shape[1], BLOCK)), np.empty(BLOCK, np.float32)
     for start in range(0, len(X), BLOCK):
         n = min(len(X) - start, BLOCK)
         width = -(-n // LANES) * LANES
-        _see(X, start, n, shown, nan, cut, first_cut, seen)
+        _see(X, start, n, shown, nan, cut, first_cut, x, seen)
         sums[:, :n] = 0
         for tree in range(len(group)):
             first = first_leaf[tree]
@@ -219,15 +219,17 @@ def _replay(
 
 
 @numba.njit(cache=True, nogil=True)
-def _see(X, start, n, shown, nan, cut, first_cut, seen):  # pragma: no cover (compiled)
+def _see(X, start, n, shown, nan, cut, first_cut, x, seen):  # pragma: no cover (compiled)
+    """Levels of n rows: comparing many rows with all cuts of a column is faster than a search of each; ``x`` is scratch."""
     for c in range(len(shown)):
+        level = seen[c]
         for i in range(n):
-            x, below, size = X[start + i, shown[c]], first_cut[c], first_cut[c + 1] - first_cut[c]
-            while size > 1:  # a search by halves without a branch that could be guessed wrong
-                half = size >> 1
-                below = below + half if cut[below + half - 1] < x else below
-                size -= half
-            seen[c, i] = nan[c] if np.isnan(x) else below - first_cut[c] + (cut[below] < x)
+            x[i], level[i] = X[start + i, shown[c]], 0
+        for k in range(first_cut[c], first_cut[c + 1]):
+            for i in range(n):
+                level[i] += np.uint8(1) if cut[k] < x[i] else np.uint8(0)
+        for i in range(n):
+            level[i] = nan[c] if np.isnan(x[i]) else level[i]
 
 
 @numba.njit(cache=True, nogil=True)
