@@ -195,17 +195,16 @@ def test_a_learner_that_streams_learns_from_all_tasks_and_then_knows_a_sample(na
     X, task = frame[["x", "colour"]], frame["task"]
     monkeypatch.setattr(stores, "LEAST_LEARNED", 200)
     monkeypatch.setattr(gradient_outer, "MOST_FIRST_ROWS", 150)
-    from_table = clone(REGRESSORS[name]).fit(X, frame["y"], groups=task)
     monkeypatch.setattr(svm_rows, "MOST_HELD", 0)
     monkeypatch.setattr(newton, "ROWS_A_BLOCK", 50)
     streamed = clone(REGRESSORS[name]).fit(open_store(folder / "y", memory=1))
+    from_table = clone(REGRESSORS[name]).fit(X, frame["y"], groups=task)
     assert (streamed.info_.n_tasks, streamed.info_.n_rows) == (60, 480)
     assert len(streamed.known_.y) <= 200 and len(streamed.state_.fold) == streamed.known_.n_tasks < 60
-    np.testing.assert_allclose(streamed.predict(X), from_table.predict(X), rtol=1e-6)
+    np.testing.assert_array_equal(streamed.predict(X), from_table.predict(X))
     known = task.isin(streamed.known_.ids)
-    answers = streamed.predict(X, groups=task)
-    np.testing.assert_allclose(answers[known], from_table.predict(X, groups=task)[known], rtol=1e-6)
-    np.testing.assert_allclose(answers[~known], from_table.predict(X)[~known], rtol=1e-6)
+    np.testing.assert_array_equal(streamed.predict(X, groups=task)[known], from_table.predict(X, groups=task)[known])
+    np.testing.assert_array_equal(streamed.predict(X, groups=task)[~known], from_table.predict(X)[~known])
 
 
 def test_stores_and_learners_that_dont_fit(rows):

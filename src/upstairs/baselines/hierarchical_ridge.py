@@ -156,7 +156,8 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     """The terms of the population's line, and those of the task's own."""
     n, p = query.X.shape
     D = design_matrix(state.design, query.X)
-    A, root = D @ state.root, state.root
+    root = state.root
+    A = D @ root
     return tuple(
         Explanation(
             base=np.full(n, gamma[0]),
@@ -181,8 +182,7 @@ class HierarchicalRidgeRegressor(MetaRegressor):
 
     The deviations of a task's constant and slopes are Gaussian with mean zero and variances that are learned from the
     meta-train tasks, one for each column, and so are their correlations; a column whose effect is the same everywhere gets a
-    variance near zero by itself. A
-    new task's deviations are their posterior mean given its support, in closed form.
+    variance near zero by itself. A new task's deviations are their posterior mean given its support, in closed form.
 
     Parameters
     ----------

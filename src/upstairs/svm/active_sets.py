@@ -13,7 +13,7 @@ import numpy as np
 
 from upstairs.compiled import FAST, read_only
 from upstairs.gaussian import factor, solve, whiten
-from upstairs.svm.coordinate_descent import MOST_SWEEPS, SMALLEST_MOVE, pass_rows
+from upstairs.svm.coordinate_descent import MOST_SWEEPS, SMALLEST_MOVE, limits, pass_rows
 
 __all__ = ["adapt_exactly", "machines"]
 
@@ -76,7 +76,7 @@ def machines(
                         pulled[j] += cost[t] * s[i] * phi[start + i, j]
             if n <= q:
                 if m + n > len(W):
-                    _add_products(W[:m], H, hessian)
+                    _add_products(W[:m], 1.0, H, hessian)
                     m = 0
                 m += _whitened_rows(phi, start, n, K, sign, cost[t], A, W[m:])
             else:
@@ -84,7 +84,7 @@ def machines(
         else:
             for j in range(q):
                 v[t, j] = root[j] * sums[j]
-    _add_products(W[:m], H, hessian)
+    _add_products(W[:m], 1.0, H, hessian)
     return total, pulled, hessian
 
 
@@ -128,12 +128,7 @@ def _settle(
             break
     if changed:
         # active sets went round in circles: slower, and sure
-        low, high = np.full(n, -np.inf), np.full(n, np.inf)
-        for i in range(n):
-            if hinge and y[i] > 0.0:
-                low[i] = 0.0
-            elif hinge:
-                high[i] = 0.0
+        low, high = limits(y[:n], hinge, True)
         s[:], w[:] = 0.0, 0.0
         for _ in range(MOST_SWEEPS):
             if pass_rows(psi, residual, 0, n, low, high, tube, 1.0, ones, w, s) < SMALLEST_MOVE:
@@ -244,12 +239,12 @@ def _whitened_rows(phi, start, n, K, sign, cost, A, W):  # pragma: no cover (com
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _add_products(W, H, hessian):  # pragma: no cover (compiled)
-    """WᵀW to the Hessian, by way of H."""
+def _add_products(W, weight, H, hessian):  # pragma: no cover (compiled)
+    """So many times WᵀW to the Hessian, by way of H."""
     np.dot(W.T, W, H)
     for j in range(len(H)):
         for k in range(len(H)):
-            hessian[j, k] += H[j, k]
+            hessian[j, k] += weight * H[j, k]
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -261,7 +256,4 @@ def _add_features(H, A, cost, root, W, hessian):  # pragma: no cover (compiled)
             hessian[j, k] += cost * H[j, k]
             W[j, k] = H[j, k] * root[j]
     whiten(A, q, W)
-    np.dot(W.T, W, H)
-    for j in range(q):
-        for k in range(q):
-            hessian[j, k] -= cost * H[j, k]
+    _add_products(W, -cost, H, hessian)

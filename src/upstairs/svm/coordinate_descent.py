@@ -10,9 +10,9 @@ import numba
 import numpy as np
 
 from upstairs.compiled import FAST, read_only
-from upstairs.svm.problem import Joint, Loss, Solution
+from upstairs.svm.problem import Joint, Solution
 
-__all__ = ["MOST_SWEEPS", "SMALLEST_MOVE", "adapt_by_coordinates", "descend_coordinates", "pass_rows"]
+__all__ = ["MOST_SWEEPS", "SMALLEST_MOVE", "adapt_by_coordinates", "descend_coordinates", "limits", "pass_rows"]
 
 LOOK_EVERY = 5
 """Sweeps between two looks at the duality gap, which cost half a sweep each."""
@@ -26,7 +26,7 @@ def descend_coordinates(joint: Joint, theta: np.ndarray, slope: np.ndarray, tole
     """From θ [q] and slopes s [n], which move in place, to a relative duality gap."""
     phi, y, offsets, relevance = map(read_only, (joint.phi[:], joint.y[:], joint.offsets, joint.relevance))
     rng, cost, loss, lam, C = np.random.default_rng(seed), joint.cost, joint.loss, joint.lam, joint.C
-    low, high = map(read_only, _limits(loss, y))
+    low, high = map(read_only, limits(y, loss.hinge, loss.squared))
     fixed = (low, high, loss.tube, float(loss.squared), cost, C * relevance)
     total, gap, sweep = np.inf, np.inf, 0
     while gap > tolerance and sweep < MOST_SWEEPS:
@@ -45,17 +45,20 @@ def descend_coordinates(joint: Joint, theta: np.ndarray, slope: np.ndarray, tole
 def adapt_by_coordinates(phi, y, f, offsets, loss, C, relevance) -> tuple[np.ndarray, np.ndarray]:
     """v [T, q] and slopes s [n] of tasks' machines around predictions f = θᵀφ [n], with C [T] of their own."""
     v, slope = np.zeros((len(offsets) - 1, phi.shape[1])), np.zeros(len(y))
-    phi, y, f, offsets, low, high, C, relevance = map(read_only, (phi, y, f, offsets, *_limits(loss, y), C, relevance))
+    phi, y, f, offsets, C, relevance = map(read_only, (phi, y, f, offsets, C, relevance))
+    low, high = map(read_only, limits(y, loss.hinge, loss.squared))
     _adapt(phi, y, f, offsets, low, high, C, relevance, loss.tube, float(loss.squared), v, slope)
     return v, slope
 
 
-def _limits(loss: Loss, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of s, [n] each."""
-    far = np.inf if loss.squared else 1.0
-    if loss.hinge:
-        return np.where(y > 0, 0.0, -far), np.where(y > 0, far, 0.0)
-    return np.full(len(y), -far), np.full(len(y), far)
+@numba.njit(cache=True, nogil=True)
+def limits(y, hinge, squared):  # pragma: no cover (compiled)
+    """The least and the largest s of each row [n]."""
+    far = np.inf if squared else 1.0
+    low, high = np.full(len(y), -far), np.full(len(y), far)
+    if hinge:
+        low[y > 0], high[y <= 0] = 0.0, 0.0
+    return low, high
 
 
 @numba.njit(inline="always", fastmath=FAST)

@@ -89,7 +89,7 @@ def learn_kernel(
     Z = D[np.sort(rng.permutation(len(D))[:MOST_SEEN]), 1:].astype(np.float32)
     if kernel == "rbf":
         ranks = _learn_ranks(Z) if by_rank else NO_RANKS
-        Z = _ranked(ranks, Z)
+        _rank(Z, *map(read_only, ranks))
         nystroem = Nystroem(gamma=gamma, n_components=min(n_components, len(Z)), random_state=seed).fit(Z)
         return KernelMap("rbf", gamma, (nystroem.components_, nystroem.normalization_.astype(np.float32)), ranks)
     if kernel == "poly":
@@ -102,7 +102,9 @@ def learn_kernel(
 
 def kernel_inputs(kernel_map: KernelMap, D: np.ndarray) -> np.ndarray:
     """z, float32 [n, d], of rows D [n, 1 + d]."""
-    return _ranked(kernel_map.ranks, D[:, 1:].astype(np.float32))
+    Z = D[:, 1:].astype(np.float32)
+    _rank(Z, *map(read_only, kernel_map.ranks))
+    return Z
 
 
 def kernel_part(kernel_map: KernelMap, Z: np.ndarray, room: int = 0) -> np.ndarray:
@@ -141,12 +143,6 @@ def _cut(Z, column, pieces):  # pragma: no cover (compiled)
             at = N_PIECES * (Z[i, column[c]] / ONE_RANK + np.float32(0.5))
             for k in range(N_PIECES):
                 pieces[i, N_PIECES * c + k] = min(max(at - k, np.float32(0)), np.float32(1))
-
-
-def _ranked(ranks: Ranks, Z: np.ndarray) -> np.ndarray:
-    Z = Z.copy()
-    _rank(Z, *map(read_only, ranks))
-    return Z
 
 
 @numba.njit(cache=True, nogil=True)
