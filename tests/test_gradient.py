@@ -270,27 +270,6 @@ def test_ctrl_c_leaves_the_best_model_so_far(monkeypatch):
     assert error_of(meta, 8) < error_of(meta, 0)
 
 
-def test_descent_is_watched_on_every_task_and_a_closed_form_on_a_few():
-    fold = np.arange(1240) % 2
-    fold[:40] = 0  # 640 tasks and 600, more than are bearable
-    offsets = np.arange(0, 7441, 6)
-
-    def watched(name, n_tasks):
-        unseen = [np.flatnonzero(fold[:n_tasks] == k) for k in range(2)]
-        episodes = training.watched_episodes(problem_of(name), offsets, unseen, np.random.default_rng(0))
-        assert (fold[episodes.query.max(axis=1) // 6] == episodes.task).all()
-        return len(episodes.task), len(np.unique(episodes.query.max(axis=1) // 6))
-
-    assert watched("maml", 1240) == (1000, 1000)
-    assert watched("maml", 300) == (2 * 170, 300)
-    assert watched("bayes", 1240) == (120, 120)
-
-
-def test_an_odd_episode_says_no_more_than_it_may():
-    losses, sizes = np.array([1.0, 3, 2, 1000, 3, 3]), np.array([2, 1, 1, 2])
-    np.testing.assert_allclose(training._bounded(losses, sizes, 10), [2, 2, 2, 25, 3, 3])
-
-
 def test_a_gradient_that_is_not_finite_moves_nothing():
     calm = make_network((8,))
 
@@ -335,7 +314,7 @@ def test_bad_parameters_get_one_sentence(bad, words):
 
 def test_tasks_of_one_row_and_constant_targets_are_ordinary():
     one = np.arange(len(Y)) % 16 == 0
-    meta = MetaGradientRegressor(**SMALL | {"n_steps": 0}).fit(X[one], Y[one], groups=TASK[one])
+    meta = MetaGradientRegressor(**SMALL | {"n_steps": 50}).fit(X[one], Y[one], groups=TASK[one])
     assert np.isfinite(meta.adapt(X[:3], Y[:3]).predict(X)).all()
     flat = MetaGradientRegressor(**SMALL | {"n_steps": 50}).fit(X[SEEN], np.full(SEEN.sum(), 3.0), groups=TASK[SEEN])
     np.testing.assert_allclose(flat.adapt(X[:3], [3.0] * 3).predict(X), 3, atol=1e-3)

@@ -18,12 +18,13 @@ from upstairs.episodes import BUCKETS, Episodes, draw_episodes
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.gradient.checkpoint import Checkpoint, fingerprint
 from upstairs.gradient.encoder import Inputs, learn_inputs
+from upstairs.gradient.held_out import answer_episodes, errors_by_shots
 from upstairs.gradient.inner import Head, Shape, State, number_of, problem_of
 from upstairs.gradient.network import check_finite, check_network, shapes_of, width_of
 from upstairs.gradient.progress import show_progress
 from upstairs.gradient.rows import InputRows, Rows
 from upstairs.gradient.rules.rule import Latent, Problem, Start, Theta
-from upstairs.gradient.training import CHUNK, Budget, Trace, answer_episodes, errors_by_shots, train
+from upstairs.gradient.training import CHUNK, Budget, Trace, train
 from upstairs.levels import variance_components
 from upstairs.prediction import class_log_proba
 from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, pooled_ridge

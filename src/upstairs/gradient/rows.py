@@ -34,7 +34,7 @@ class InputRows(NamedTuple):
         """D, float32 [*rows.shape, q], of the given rows."""
         X = self.X[rows]
         D = input_matrix(self.inputs, X.reshape(-1, X.shape[-1]))
-        return D.reshape(*X.shape[:-1], -1) if X.ndim > 2 else D
+        return D.reshape(*X.shape[:-1], D.shape[-1])
 
 
 class Rows(NamedTuple):

@@ -16,24 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from upstairs.episodes import Episodes, draw_episodes
-from upstairs.gradient.answering import adapt_tasks, predict_tasks
 from upstairs.gradient.checkpoint import Checkpoint
 from upstairs.gradient.compiling import compiled_soon
+from upstairs.gradient.held_out import draw_folds, held_out_error, padded, watched_episodes
 from upstairs.gradient.rows import Rows
-from upstairs.gradient.rules.losses import class_losses
-from upstairs.gradient.rules.rule import Episode, Latent, Problem, Start, Theta
+from upstairs.gradient.rules.rule import Episode, Problem, Start, Theta
 from upstairs.store import let_go
-from upstairs.tasks import offsets_of
 
-__all__ = ["CHUNK", "Budget", "Trace", "answer_episodes", "errors_by_shots", "train", "watched_episodes"]
+__all__ = ["CHUNK", "Budget", "Trace", "train"]
 
 CHUNK = 50
-N_WATCHED, MOST_WATCHED, N_QUERY = 60, 500, 16
-"""Held-out episodes of each fold that errors are watched on (of a rule that descends, up to so many), and query rows of any
-episode."""
-ODD = 10.0
-"""A held-out episode counts for at most so many times the median one, or a single large task would say when to stop."""
 LARGEST_GRADIENT = 1.0
 SLOWNESS, PRIOR_RATE, LAST_RATE = 1 / 30, 0.02, 0.02
 """Rate of slow weights over that of the others; rate of the prior; rate at the end of the cosine over that at its start."""
@@ -87,9 +79,7 @@ def train(
     after each chunk."""
     seen = [np.flatnonzero(rows.fold != k) for k in range(len(starts))]
     unseen = [np.flatnonzero(rows.fold == k) for k in range(len(starts) - 1)]
-    watched = watched_episodes(problem, rows.offsets, unseen, np.random.default_rng([seed, 0]))
-    # a rule that descends may explode on a task, and that must be seen
-    most = np.inf if problem.rule.ragged is None else ODD
+    watched = watched_episodes(problem, rows, unseen, np.random.default_rng([seed, 0]))
     progress = checkpoint.resume(_begin(problem, starts, budget, seed))
     interrupted = False
     try:
@@ -102,8 +92,7 @@ def train(
                 descended = _descend(problem, budget, progress.theta, progress.optimizer, *batches)
                 theta, optimizer, loss = jax.tree.map(np.asarray, descended)
                 progress = progress._replace(theta=theta, optimizer=optimizer, loss=np.append(progress.loss, float(loss)))
-            errors = errors_by_shots(problem, progress.theta, rows, watched, watched.task, problem.shots, most=most)
-            error = _score(problem, errors)
+            error = held_out_error(problem, progress.theta, rows, watched)
             if error < progress.held_out.min(initial=np.inf) or not len(progress.held_out):
                 progress = progress._replace(best=progress.theta, at=np.array(len(progress.loss)))
             progress = progress._replace(held_out=np.append(progress.held_out, error))
@@ -116,64 +105,9 @@ def train(
     return progress.best, Trace(CHUNK * int(progress.at), progress.loss, progress.held_out, skipped, interrupted)
 
 
-def watched_episodes(problem: Problem, offsets: np.ndarray, unseen: list[np.ndarray], rng: np.random.Generator) -> Episodes:
-    """Held-out episodes [K E] of each fold's unseen tasks; the fold stands for the task.
-
-    A closed form is much the same for all tasks, and few tell how good it is. Descent may explode on one task in hundreds, so
-    every task is watched as far as that is bearable.
-    """
-    most = max(map(len, unseen)) if problem.rule.ragged is None else 0
-    drawn = _draw(offsets, unseen, int(np.clip(most, N_WATCHED, MOST_WATCHED)), problem, rng)
-    return Episodes(drawn.task, *(part.reshape(len(drawn.task), -1) for part in drawn[1:]))
-
-
-def errors_by_shots(
-    problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: tuple[int, ...],
-    most: float = np.inf,
-) -> np.ndarray:  # fmt: skip
-    """Mean squared error or log loss [B] at each number of shots, NaN where no episode has so many, infinite if no number.
-
-    The squared error of an episode counts for at most ``most`` times that of the median episode.
-    """
-    errors = np.full(len(shots), np.nan)
-    for b, s in enumerate(shots):
-        able = episodes.shots >= s
-        if able.any():
-            latent = answer_episodes(problem, theta, rows, episodes.take(able), model[able], s)
-            query = episodes.query[able]
-            y = rows.target(query[query >= 0])
-            losses = class_losses(latent, y) if problem.classify else (latent.mean - y)[:, 0] ** 2
-            if not problem.classify and most < np.inf:
-                losses = _bounded(losses, (query >= 0).sum(axis=1), most)
-            errors[b] = np.nan_to_num(np.mean(losses), nan=np.inf)
-    return errors
-
-
-def answer_episodes(problem: Problem, theta: Theta, rows: Rows, episodes: Episodes, model: np.ndarray, shots: int) -> Latent:
-    """Latent of the query rows of episodes [Σ Q, C], each by the fold model [E] named, adapted to its first ``shots`` rows."""
-    supports, queries = episodes.support >= 0, episodes.query >= 0
-    supports &= np.arange(supports.shape[1]) < shots
-    s, q = episodes.support[supports], episodes.query[queries]
-    adapted = adapt_tasks(problem, theta, model, rows.inputs.take(s), rows.target(s), offsets_of(supports.sum(axis=1)))
-    return predict_tasks(problem, theta, model, adapted, rows.inputs.take(q), offsets_of(queries.sum(axis=1)))
-
-
 def _goes_on(progress: Progress, budget: Budget) -> bool:
     done = len(progress.loss)
     return CHUNK * done < budget.n_steps and done - int(progress.at) < budget.patience
-
-
-def _bounded(losses: np.ndarray, sizes: np.ndarray, most: float) -> np.ndarray:
-    """The mean loss of each episode for each of its rows, at most so many times the median of these means."""
-    means = np.add.reduceat(losses, offsets_of(sizes)[:-1]) / sizes
-    return np.repeat(np.minimum(means, most * np.median(means)), sizes)
-
-
-def _score(problem: Problem, errors: np.ndarray) -> float:
-    """One number: mean over shots of the log loss, or of half the log of the squared error, so that every shot counts."""
-    known = errors[~np.isnan(errors)]
-    score = known.mean() if problem.classify else 0.5 * np.log(np.maximum(known, 1e-12)).mean()
-    return float(score) if np.isfinite(score) else np.inf
 
 
 def _begin(problem: Problem, starts: list[Start], budget: Budget, seed: int) -> Progress:
@@ -250,25 +184,10 @@ def _batches(
     """Episodes of a chunk, [steps, K, tasks, ...], for the weights and (half as many) for the prior."""
     batches = []
     for folds, n_tasks in ((seen, budget.batch_tasks), (unseen, -(-budget.batch_tasks // 2))):
-        episodes = _draw(rows.offsets, folds, CHUNK * n_tasks, problem, rng)
+        episodes = draw_folds(rows.offsets, folds, CHUNK * n_tasks, problem, rng)
         shape = (len(folds), CHUNK, n_tasks)
         support, query = (
             np.ascontiguousarray(part.reshape(*shape, -1).swapaxes(0, 1)) for part in (episodes.support, episodes.query)
         )
-        shots = rng.choice(problem.shots, support.shape[:-1])
-        n_s, n_q = ((part >= 0).sum(axis=-1) for part in (support, query))
-        D_s, D_q = rows.inputs.matrix(support), rows.inputs.matrix(query)
-        batches.append(Episode(D_s, rows.target(support), n_s, D_q, rows.target(query), n_q, shots))
+        batches.append(padded(rows, support, query, rng.choice(problem.shots, support.shape[:-1])))
     return batches[0], batches[1]
-
-
-def _draw(
-    offsets: np.ndarray, folds: list[np.ndarray], n_episodes: int, problem: Problem, rng: np.random.Generator
-) -> Episodes:
-    """Episodes [K, E, ...] of the tasks of each fold; the fold of each [K E] stands for its task."""
-    drawn = [
-        draw_episodes(offsets, n_episodes, rng, among=tasks, most_support=problem.shots[-1], most_query=N_QUERY)
-        for tasks in folds
-    ]
-    which = np.repeat(np.arange(len(folds)), n_episodes)
-    return Episodes(which, np.stack([one.support for one in drawn]), np.stack([one.query for one in drawn]))

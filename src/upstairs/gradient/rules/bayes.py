@@ -117,6 +117,15 @@ def loss(weights: dict, prior: dict, problem: Problem, episode: Episode) -> tupl
     return losses + SPARSITY * spent, counts
 
 
+def nested(weights: dict, prior: dict, problem: Problem, episode: Episode) -> Any:
+    """Losses [B, Q]: the network is asked once, and the supports of all numbers of shots are parts of one."""
+    if not problem.classify:
+        return _number_latents(weights, prior, problem, episode)[0]
+    parts = _episode_parts(weights, prior, problem, episode)
+    shots = jnp.minimum(jnp.array(problem.shots), episode.n_s)
+    return jax.vmap(lambda n: _class_row_losses(parts, prior, episode, n))(shots)
+
+
 def split(weights: dict, prior: dict, problem: Problem, adapted: Adapted, D: Any) -> tuple[Any, Any]:
     """Level with what is left of f_b, and slopes."""
 
@@ -150,7 +159,7 @@ def predict_many(
     return Latent(mean[:, None], variance[:, None], spread2[:, None], dof)
 
 
-RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"), Ragged(adapt_many, predict_many))
+RULE = Rule(init, adapt, predict, loss, split, ("linear", "mean"), Ragged(adapt_many, predict_many), nested)
 
 
 def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, Any, Any]:
@@ -165,6 +174,11 @@ def _parts(weights: dict, prior: dict, problem: Problem, D: Any) -> tuple[Any, A
     level = jnp.broadcast_to(jnp.exp(head.level / 2)[:, None, None], (problem.n_outputs, len(D), 1))
     slopes = D[:, jnp.array(problem.slopes, int)] * jnp.exp(head.slopes / 2)[:, None]
     return linear[..., 0], linear[..., 1], jnp.concatenate([level, slopes, linear[..., 2:]], axis=2)
+
+
+def _episode_parts(weights, prior, problem, episode):
+    """`_parts` of support and query rows, one after the other."""
+    return _parts(weights, prior, problem, jnp.concatenate([episode.D_s, episode.D_q]))
 
 
 def _parts_of(weights: dict, prior: dict, problem: Problem, rows: InputRows) -> np.ndarray:
@@ -243,13 +257,19 @@ def _mode(known, z, y, counts):
 
 
 def _class_losses(weights, prior, problem, episode):
-    n = jnp.minimum(episode.shots, episode.n_s)
-    parts = _parts(weights, prior, problem, jnp.concatenate([episode.D_s, episode.D_q]))
-    counts = (jnp.arange(len(episode.D_s)) < n).astype(parts[0].dtype)
+    parts = _episode_parts(weights, prior, problem, episode)
+    return spread_over(
+        problem.shots, episode, _class_row_losses(parts, prior, episode, jnp.minimum(episode.shots, episode.n_s))
+    )
+
+
+def _class_row_losses(parts, prior, episode, n):
+    """Log loss [Q] of query rows given the first n support rows."""
+    f_w, f_b, z = parts
+    counts = (jnp.arange(len(episode.D_s)) < n).astype(f_w.dtype)
     by_output = jax.vmap(functools.partial(_class_latent, counts), in_axes=(0, 0, 0, 0, 1))
-    mean, variance = by_output(*parts, prior["head"], episode.y_s)
-    latent = Latent(mean.T, variance.T, variance.T, None)
-    return spread_over(problem.shots, episode, class_losses(latent, episode.y_q))
+    mean, variance = by_output(f_w, f_b, z, prior["head"], episode.y_s)
+    return class_losses(Latent(mean.T, variance.T, variance.T, None), episode.y_q)
 
 
 def _class_latent(counts, f_w, f_b, z, prior, y):
@@ -271,8 +291,19 @@ def _class_latent(counts, f_w, f_b, z, prior, y):
 
 
 def _number_losses(weights, prior, problem, episode):
+    error2, spread2, dof = _number_latents(weights, prior, problem, episode)
+    per_row = SQUARED_SHARE * squared_loss(error2, prior["error"][:, None]) + (1 - SQUARED_SHARE) * _student_loss(
+        error2, spread2, dof
+    )
+    asked = (jnp.array(problem.shots) <= episode.n_s)[:, None] & (jnp.arange(len(episode.D_q)) < episode.n_q)
+    total = asked.sum(axis=1)
+    return jnp.where(asked, per_row, 0).sum(axis=1) / jnp.maximum(total, 1), total
+
+
+def _number_latents(weights, prior, problem, episode):
+    """Squared error and spread² of query rows at each number of shots [B, Q], and degrees of freedom [B, 1]."""
     S, shots = len(episode.D_s), jnp.array(problem.shots)
-    f_w, f_b, z = (part[0] for part in _parts(weights, prior, problem, jnp.concatenate([episode.D_s, episode.D_q])))
+    f_w, f_b, z = (part[0] for part in _episode_parts(weights, prior, problem, episode))
     head = prior["head"]
     rho, nu, noise = jax.nn.sigmoid(head.rho[0]), jnp.exp(head.nu[0]), jnp.exp(head.noise[0])
     counts = (jnp.arange(S) < episode.n_s).astype(f_w.dtype)
@@ -290,13 +321,7 @@ def _number_losses(weights, prior, problem, episode):
     mean = f_w[S:] + rho * f_b[S:] + c + ke - c * k1
     v = noise * (1 + jnp.maximum((z_q**2).sum(axis=1) - kk, 0))
     spread2 = v * ((nu + (ee - 2 * own * e1 + own**2 * ones) / noise) / (nu + shots))[:, None]
-    error2 = (episode.y_q[:, 0] - mean) ** 2
-    per_row = SQUARED_SHARE * squared_loss(error2, prior["error"][:, None]) + (1 - SQUARED_SHARE) * _student_loss(
-        error2, spread2, nu + shots[:, None]
-    )
-    asked = (shots <= episode.n_s)[:, None] & (jnp.arange(Q) < episode.n_q)
-    total = asked.sum(axis=1)
-    return jnp.where(asked, per_row, 0).sum(axis=1) / jnp.maximum(total, 1), total
+    return (episode.y_q[:, 0] - mean) ** 2, spread2, nu + shots[:, None]
 
 
 def _student_loss(error2: Any, spread2: Any, dof: Any) -> Any:

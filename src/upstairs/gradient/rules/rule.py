@@ -127,6 +127,8 @@ class Rule(NamedTuple):
         Parts of what the support adds to the mean: the same for all rows, and by each of ``problem.slopes``.
     ragged : Ragged or None
         The same adapt and predict, where there is a faster way than padding.
+    nested : (weights, prior, problem, episode) -> losses [B, Q], or None
+        Squared error or log loss of each query row at each of ``problem.shots``, for a rule that has them all in one pass.
     """
 
     init: Callable
@@ -136,3 +138,4 @@ class Rule(NamedTuple):
     split: Callable
     slow: tuple[str, ...]
     ragged: Ragged | None = None
+    nested: Callable | None = None
