@@ -22,17 +22,29 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from upstairs.decoding import decode
+from upstairs.engine.shards import check_engine
 from upstairs.errors import UpstairsError
+from upstairs.places import belongs, drop
 from upstairs.table import Columns
 from upstairs.tasks import Tasks, few_rows
 
-__all__ = ["FORMAT", "HEADER", "MANIFEST", "TaskStore", "checksum", "is_store", "let_go", "open_store", "parse_memory"]
+__all__ = [
+    "FORMAT",
+    "HEADER",
+    "MANIFEST",
+    "Cluster",
+    "TaskStore",
+    "checksum",
+    "is_store",
+    "open_store",
+    "parse_memory",
+]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -48,7 +60,9 @@ BYTES_A_VALUE, MORE_VALUES = 64, 100
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def open_store(path: str | os.PathLike, memory: str | int = "2GB") -> "TaskStore":
+def open_store(
+    path: str | os.PathLike, memory: str | int = "2GB", *, engine: str = "local", n_jobs: int = 1, address: str | None = None
+) -> "TaskStore":
     """Open a task store.
 
     Parameters
@@ -57,6 +71,13 @@ def open_store(path: str | os.PathLike, memory: str | int = "2GB") -> "TaskStore
         The folder that `pack` wrote.
     memory : str or int, default="2GB"
         What learning from it may take. Where all rows would take more, a random sample of the tasks is learned from.
+    engine : {"local", "dask", "ray", "spark"}, default="local"
+        Who goes through its rows where a learner looks at all of them again and again, as `MetaSVR` and `MetaSVC` do: threads
+        of this process, or the workers of a cluster, who have to see the same path. The model is the same, bit for bit.
+    n_jobs : int, default=1
+        Workers of a cluster that is started here.
+    address : str, optional
+        Of a cluster that exists; without it one is started on this machine.
 
     Returns
     -------
@@ -66,7 +87,7 @@ def open_store(path: str | os.PathLike, memory: str | int = "2GB") -> "TaskStore
     Raises
     ------
     UpstairsError
-        Where the folder is missing, is no store, lacks bytes, or is of a newer format.
+        Where the folder is missing, is no store, lacks bytes, or is of a newer format; where there is no such engine.
 
     See Also
     --------
@@ -76,7 +97,15 @@ def open_store(path: str | os.PathLike, memory: str | int = "2GB") -> "TaskStore
     --------
     >>> store = upstairs.open_store("rows.tasks")  # doctest: +SKIP
     """
-    return TaskStore(path, memory)
+    return TaskStore(path, memory, Cluster(engine, n_jobs, address))
+
+
+class Cluster(NamedTuple):
+    """Who goes through a store's rows: see `open_store`."""
+
+    engine: str = "local"
+    n_jobs: int = 1
+    address: str | None = None
 
 
 class TaskStore:
@@ -87,6 +116,7 @@ class TaskStore:
     path : str or path
     memory : str or int, default="2GB"
         What learning from it may take.
+    cluster : Cluster, optional
 
     Attributes
     ----------
@@ -105,8 +135,10 @@ class TaskStore:
         All of them as views of the files, named by their position: names that are text would have to be read.
     """
 
-    def __init__(self, path: str | os.PathLike, memory: str | int = "2GB"):
-        self.path, self.memory = Path(path), parse_memory(memory)
+    def __init__(self, path: str | os.PathLike, memory: str | int = "2GB", cluster: Cluster | None = None):
+        cluster = cluster or Cluster()
+        check_engine(cluster.engine, cluster.n_jobs)
+        self.path, self.memory, self.cluster = Path(path), parse_memory(memory), cluster
         self.manifest = _read_manifest(self.path)
         self.n_tasks, self.n_rows = self.manifest["n_tasks"], self.manifest["n_rows"]
         self.task_name, self.target_name = self.manifest["task"], self.manifest["target"]
@@ -171,7 +203,7 @@ class TaskStore:
         Else a process that goes through a store seems to grow by all of it, and is stopped where memory is watched.
         """
         for one in self._maps:
-            _let_go(one)
+            drop(one)
 
     def sample(self, least: int, rng: np.random.Generator) -> tuple[Tasks, np.ndarray]:
         """As many rows as learning may take of memory: all; or fewer of each task, drawn at random; or, rather than fewer than
@@ -245,7 +277,7 @@ class TaskStore:
                     )
 
     def __reduce__(self):
-        return TaskStore, (self.path.resolve(), self.memory)
+        return TaskStore, (self.path.resolve(), self.memory)  # who opens it elsewhere is a worker, and has none of its own
 
     def __repr__(self) -> str:
         predicts = f", target={self.target_name!r}" if self.target_name else ""
@@ -254,6 +286,7 @@ class TaskStore:
     def _map(self, name: str) -> np.ndarray:
         memmap = np.load(self._folder / name, mmap_mode="r", allow_pickle=False)
         self._maps.append(memmap._mmap)
+        belongs(memmap._mmap, self)
         return np.asarray(memmap)  # a memmap slices slowly
 
     def _ids(self, start: int, stop: int) -> np.ndarray:
@@ -274,14 +307,6 @@ class TaskStore:
         return at if at < self.n_tasks and text(at) == name else -1
 
 
-def let_go(array: np.ndarray) -> None:
-    """`TaskStore.let_go` of the file that an array is a view of; nothing if it is of none."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    if isinstance(array, mmap.mmap):
-        _let_go(array)
-
-
 def is_store(path: str | os.PathLike) -> bool:
     """Is there a store, whole or damaged, under this path?"""
     return (Path(path) / MANIFEST).is_file()
@@ -295,11 +320,6 @@ def parse_memory(memory: str | int) -> int:
         return int(float(number) * UNITS[text.removeprefix(number)])
     except (ValueError, KeyError):
         raise UpstairsError(f"memory must be a size as '2GB' or '500MB', but is {memory!r}.") from None
-
-
-def _let_go(pages: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _whole(name: Any) -> int | None:

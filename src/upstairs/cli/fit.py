@@ -1,7 +1,7 @@
 """upstairs fit: rows of many tasks -> a saved meta-model. In Python: ``meta.fit(X, y, groups)`` and ``upstairs.save``."""
 
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner, learner_class
 from upstairs.remote import place
+from upstairs.store import is_store
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -23,6 +24,8 @@ EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
 
 Example: upstairs fit rows.tasks -o stores.upstairs
+
+Example: upstairs fit rows.tasks --learner svm --engine dask --address tcp://10.0.0.1:8786 -o stores.upstairs
 
 Example: upstairs fit s3://bucket/rows.parquet --task store --target sales -o stores.upstairs
 
@@ -49,6 +52,11 @@ def fit(
     csv: Csv = Csv(),  # noqa: B008
     ignore: options.Ignore = None,
     memory: options.Memory = "2GB",
+    engine: Annotated[
+        str, typer.Option("--engine", help="For svm: who goes through the rows of a store, local, dask, ray or spark.")
+    ] = "local",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Workers of a cluster that is started here.")] = 1,
+    address: options.Address = None,
     known_tasks: Annotated[
         bool,
         typer.Option("--known-tasks/--no-known-tasks", help="Keep rows of each task in the model, so that it is known later."),
@@ -62,28 +70,21 @@ def fit(
     check_writable(output)
     check_learner(learner)
     budget = _budget(learner, time_budget)
+    _check_engine(engine, learner, file)
     start = time.perf_counter()
     with progress() as begin:
         begin(f"Reading {file.name}")
         rows = read_rows(file, task, target, ignore, drop, classify, csv, memory)
-        kind, other = ("classes", "--regress") if rows.classify else ("numbers", "--classify")
+        if engine != "local":
+            rows = rows._replace(X=upstairs.open_store(file, memory, engine=engine, n_jobs=jobs, address=address))
         if not json and rows.groups is not None:
-            note(f"predicting {kind}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
+            other = "--regress" if rows.classify else "--classify"
+            note(f"predicting {_kind(rows)}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
         begin(f"Learning across {rows.n_tasks:,} tasks ({rows.n_rows:,} rows)")
         meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(rows.X, rows.y, groups=rows.groups)
         begin(f"Saving {output.name}")
         upstairs.save(meta, output, known_tasks=known_tasks, task_name=rows.task, target_name=rows.target)
-    findings = {
-        "model": str(output),
-        "learner": learner,
-        "predicts": kind,
-        **_told_of(rows),
-        **dict(zip(("learned_tasks", "learned_rows"), meta._learned, strict=True)),
-        "seconds": round(time.perf_counter() - start, 2),
-        "bytes": output.stat().st_size,
-    }
-    if learner == "auto":
-        findings["chosen"] = meta.info_.sentences()
+    findings = _findings(rows, meta, output, learner, time.perf_counter() - start)
     if json:
         print_json(findings)
     else:
@@ -91,6 +92,32 @@ def fit(
 
 
 command = fit
+
+
+def _findings(rows: Rows, meta: Any, output: Path, learner: str, seconds: float) -> dict[str, Any]:
+    chosen = {"chosen": meta.info_.sentences()} if learner == "auto" else {}
+    return {
+        "model": str(output),
+        "learner": learner,
+        "predicts": _kind(rows),
+        **_told_of(rows),
+        **dict(zip(("learned_tasks", "learned_rows"), meta._learned, strict=True)),
+        "seconds": round(seconds, 2),
+        "bytes": output.stat().st_size,
+        **chosen,
+    }
+
+
+def _kind(rows: Rows) -> str:
+    return "classes" if rows.classify else "numbers"
+
+
+def _check_engine(engine: str, learner: str, file: PurePath) -> None:
+    if engine != "local" and not (learner == "svm" and is_store(file)):
+        raise UpstairsError(
+            "--engine is for --learner svm on a store that `upstairs pack` made: no other fit goes through all rows. "
+            f"Leave --engine {engine} out."
+        )
 
 
 def _told_of(rows: Rows) -> dict[str, Any]:

@@ -61,9 +61,7 @@ def predict(
     interval: Annotated[float, typer.Option("--interval", help="Probability that the interval covers the truth.")] = 0.9,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that write a folder.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="Who writes a folder: local, dask, ray or spark.")] = "local",
-    address: Annotated[
-        str | None, typer.Option("--address", help="Of a cluster that is there already.", show_default=False)
-    ] = None,
+    address: options.Address = None,
     csv: Csv = Csv(),  # noqa: B008
     json: options.Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["ENGINES", "map_shards"]
+__all__ = ["ENGINES", "check_engine", "map_shards"]
 
 ENGINES = {"local": "joblib", "dask": "distributed", "ray": "ray", "spark": "pyspark"}
 """Engines, and the package that each needs; each is the file of its name beside this one."""
@@ -48,12 +48,17 @@ def map_shards(
     shard id, result
         In the order in which shards end.
     """
+    check_engine(engine, n_jobs)
+    todo = [shard for shard in shard_ids if not is_done(shard)]
+    room = importlib.import_module(f"upstairs.engine.{engine}")
+    yield from room.run(function, todo, n_jobs, address)
+
+
+def check_engine(engine: str, n_jobs: int) -> None:
+    """An UpstairsError where there is no such engine here."""
     if engine not in ENGINES:
         raise UpstairsError(f"engine must be one of {', '.join(ENGINES)}, but is {engine!r}.")
     if n_jobs < 1:
         raise UpstairsError(f"n_jobs must be 1 or more, but is {n_jobs}.")
     if importlib.util.find_spec(ENGINES[engine]) is None:
         raise UpstairsError(f"The engine {engine!r} needs a package: pip install 'upstairs[{engine}]'.")
-    todo = [shard for shard in shard_ids if not is_done(shard)]
-    room = importlib.import_module(f"upstairs.engine.{engine}")
-    yield from room.run(function, todo, n_jobs, address)

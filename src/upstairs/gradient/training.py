@@ -21,7 +21,7 @@ from upstairs.gradient.compiling import compiled_soon
 from upstairs.gradient.held_out import draw_folds, held_out_error, padded, watched_episodes
 from upstairs.gradient.rows import Rows
 from upstairs.gradient.rules.rule import Episode, Problem, Start, Theta
-from upstairs.store import let_go
+from upstairs.places import let_go
 
 __all__ = ["CHUNK", "Budget", "Trace", "train"]
 

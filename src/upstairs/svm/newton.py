@@ -3,19 +3,23 @@
 With every L_t at its minimum (`active_sets`), F(θ) = ½‖θ‖² + Σ_t c_t n_t L_t(θ) has the gradient θ − Σ c_t s_ti φ_ti, a duality
 gap of half its square, and, where the active sets stay, the Hessian I + Σ_t c_t Φ_Aᵀ(I + K_AA)⁻¹Φ_A.
 
-Tasks go by in blocks, whose features needn't be there before. Of many tasks a sample is solved first, so that two or three
-passes over all of them are left.
+Tasks go by in blocks, whose features needn't be there before: here by threads, or on the cluster of their store. Of many tasks
+a sample is solved first, so that two or three passes over all of them are left.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from upstairs.compiled import read_only
+from upstairs.engine.shards import map_shards
+from upstairs.places import Place, store_of
+from upstairs.store import Cluster
 from upstairs.svm.active_sets import machines
 from upstairs.svm.problem import Joint, Solution
 from upstairs.svm.rows import ROWS_A_BLOCK, Made
@@ -25,6 +29,10 @@ __all__ = ["descend_newton"]
 MOST_STEPS, SHORTEST_STEP, ENOUGH = 100, 1e-4, 1e-4
 MOST_SAMPLED, FEWEST_SAMPLED = 100_000, 1_000
 """Rows of the sample, and the tasks that have to be among them."""
+
+
+Part = tuple[float, np.ndarray, np.ndarray]
+"""What a block of tasks adds to the loss, to Σ c s φ and to the Hessian."""
 
 
 class Look(NamedTuple):
@@ -78,33 +86,69 @@ def _descend(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: floa
 
 def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Callable[[np.ndarray], Look]:
     """What looks at a θ; ``slope`` moves in place, from active sets to the next ones."""
-    phi, y, offsets, loss, relevance, _, C = joint
-    cost, relevance, no_v = joint.cost, read_only(relevance), np.empty((0, 0))
-    edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), len(cost)))
+    offsets, n_tasks = joint.offsets, len(joint.offsets) - 1
+    edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), n_tasks))
     blocks = list(itertools.pairwise(edges.tolist()))
     each = threads.map if len(blocks) > 1 else map
+    store = store_of(joint.phi.source) if isinstance(joint.phi, Made) else None
+    apart = store is not None and store.cluster.engine != "local"
 
     def look(theta: np.ndarray) -> Look:
-        def look_at(block: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:
-            tasks, rows = slice(*block), slice(*offsets[list(block)])
-            features = phi[rows]
-            X, targets, f, starts, strength, costs = map(
-                read_only,
-                (
-                    features, y[rows], features @ theta, offsets[block[0] : block[1] + 1] - rows.start,
-                    np.full(block[1] - block[0], C), cost[tasks],
-                ),
-            )  # fmt: skip
-            return machines(X, targets, f, starts, strength, relevance, costs, loss.hinge, loss.tube, slope[rows], no_v, True)
+        def look_here(block: tuple[int, int]) -> Part:
+            return _look_at(joint, theta, slope[slice(*offsets[list(block)])], block)
 
+        parts = _look_elsewhere(joint, theta, slope, blocks, store.cluster) if apart else each(look_here, blocks)
         total, pulled, hessian = 0.0, np.zeros(len(theta)), np.eye(len(theta))
-        for part in each(look_at, blocks):  # a block's Hessian is let go of before the next ones come
+        for part in parts:  # a block's Hessian is let go of before the next ones come
             total += part[0]
             pulled += part[1]
             hessian += part[2]
-        for matrix in (phi, y):
-            if isinstance(matrix, Made):
-                matrix.let_go()
+        _let_go(joint)
         return Look(theta @ theta / 2 + total, total, theta - pulled, hessian)
 
     return look
+
+
+def _look_at(joint: Joint, theta: np.ndarray, slope: np.ndarray, block: tuple[int, int]) -> Part:
+    """At the tasks of a block, whose slopes move in place."""
+    offsets = joint.offsets[block[0] : block[1] + 1]
+    rows, cost = slice(offsets[0], offsets[-1]), joint.cost_of(np.diff(offsets))
+    features = joint.phi[rows]
+    X, y, f, starts, strength, relevance, costs = map(
+        read_only,
+        (features, joint.y[rows], features @ theta, offsets - rows.start, np.full(len(cost), joint.C), joint.relevance, cost),
+    )
+    loss = joint.loss
+    return machines(X, y, f, starts, strength, relevance, costs, loss.hinge, loss.tube, slope, np.empty((0, 0)), True)
+
+
+def _look_elsewhere(
+    joint: Joint, theta: np.ndarray, slope: np.ndarray, blocks: list[tuple[int, int]], cluster: Cluster
+) -> Iterator[Part]:
+    """The same parts, in the order of the blocks, from workers who open the store themselves."""
+    function = partial(_look_from_afar, joint._replace(offsets=np.empty(0, int)), Place.of(joint.offsets), theta)
+    ended: dict[tuple[int, int], Part] = {}
+    place = 0
+    for block, (part, moved) in map_shards(function, blocks, **cluster._asdict()):
+        slope[slice(*joint.offsets[list(block)])] = moved
+        ended[block] = part
+        while place < len(blocks) and blocks[place] in ended:  # sums have the bits of their order
+            yield ended.pop(blocks[place])
+            place += 1
+
+
+def _look_from_afar(
+    joint: Joint, offsets: np.ndarray | Place, theta: np.ndarray, block: tuple[int, int]
+) -> tuple[Part, np.ndarray]:
+    """A part and the slopes of its rows, which are found from nothing: the worker doesn't know those of the last look."""
+    joint = joint._replace(offsets=Place.look(offsets))
+    slope = np.zeros(joint.offsets[block[1]] - joint.offsets[block[0]])
+    part = _look_at(joint, theta, slope, block)
+    _let_go(joint)
+    return part, slope
+
+
+def _let_go(joint: Joint) -> None:
+    for matrix in (joint.phi, joint.y):
+        if isinstance(matrix, Made):
+            matrix.let_go()

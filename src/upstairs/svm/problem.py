@@ -63,8 +63,11 @@ class Joint(NamedTuple):
     @property
     def cost(self) -> np.ndarray:
         """c, float64 [T]."""
-        sizes = np.diff(self.offsets)
-        return self.lam / (len(sizes) * np.maximum(sizes, 1.0))
+        return self.cost_of(np.diff(self.offsets))
+
+    def cost_of(self, sizes: np.ndarray) -> np.ndarray:
+        """c of some tasks with so many rows."""
+        return self.lam / ((len(self.offsets) - 1) * np.maximum(sizes, 1.0))
 
     def sample(self, tasks: np.ndarray) -> "Joint":
         """The same with some tasks, in memory, that stand for all."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upstairs.store import let_go
+from upstairs.places import Place, let_go
 from upstairs.svm.features import Features, feature_matrix
 from upstairs.target import Scale, forward
 from upstairs.tasks import Tasks, offsets_of
@@ -26,7 +26,7 @@ alike.
 
 
 class Made:
-    """A matrix, or a column of one, that is made of other rows where it is read.
+    """A matrix, or a column of one, that is made of other rows where it is read. Pickled, it is how and of what.
 
     Parameters
     ----------
@@ -47,6 +47,9 @@ class Made:
     def let_go(self) -> None:
         """Of what was read of a store (see `TaskStore.let_go`)."""
         let_go(self.source)
+
+    def __reduce__(self):
+        return _made, (self.make, Place.of(self.source), self.kept)
 
 
 class Rows(NamedTuple):
@@ -90,7 +93,7 @@ def _few_of_each(offsets: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
 def column(matrix: np.ndarray | Made, c: int) -> np.ndarray | Made:
     """One of its columns [n]."""
     if isinstance(matrix, Made):
-        return Made(lambda source: matrix.make(source)[:, c], matrix.source, matrix.kept)
+        return Made(partial(_column, matrix.make, c), matrix.source, matrix.kept)
     return matrix[:, c]
 
 
@@ -101,3 +104,11 @@ def targets(scale: Scale | None, n_outputs: int, y: np.ndarray) -> np.ndarray:
     if scale is not None:
         return forward(scale, y)[:, None]
     return np.where(y[:, None] == (np.arange(n_outputs) if n_outputs > 1 else 1), 1.0, -1.0)
+
+
+def _made(make: Callable[[np.ndarray], np.ndarray], source: np.ndarray | Place, kept: np.ndarray | None) -> Made:
+    return Made(make, Place.look(source), kept)
+
+
+def _column(make: Callable[[np.ndarray], np.ndarray], c: int, source: np.ndarray) -> np.ndarray:
+    return make(source)[:, c]
