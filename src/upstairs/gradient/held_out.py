@@ -122,7 +122,9 @@ def _nested_losses(problem, theta, episodes):
 
 def _bounded(losses: np.ndarray) -> np.ndarray:
     """Losses [E, B] of episodes, at most ``ODD`` times the median at the same number of shots."""
-    return np.minimum(losses, ODD * np.nanmedian(losses, axis=0))
+    told = ~np.isnan(losses).all(axis=0)
+    losses[:, told] = np.minimum(losses[:, told], ODD * np.nanmedian(losses[:, told], axis=0))
+    return losses
 
 
 def _mean_over_rows(losses: np.ndarray, episodes: Episodes) -> np.ndarray:
