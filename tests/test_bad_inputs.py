@@ -87,6 +87,7 @@ def test_fit_classifier(case, learner):
 
 PARAMETERS = {
     "n_folds": 1,
+    "ensemble": "perhaps",
     "n_effect_trees": -1,
     "n_episodes": 0,
     "max_rows": 5,

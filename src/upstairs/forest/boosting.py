@@ -3,7 +3,8 @@
 `boost` knows nothing of levels or classes: it asks a `Loss` for the gradient on the rows of the tasks that a booster sees, and
 for the error on those that it doesn't. One number of rounds serves all folds: where the weighted mean of the held-out curves is
 lowest, found once it has hardly fallen for some strides of rounds; a mean of several is smooth, so that few will do. Where one
-fold is long past its best, the others end, too: one giant task may hold most of what is to gain.
+fold is long past its best, the others end, too: one giant task may hold most of what is to gain. `grow` boosts one that sees
+all tasks, where the number of rounds is known.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import numpy as np
 
 from upstairs.tasks import Tasks, offsets_of
 
-__all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "make_folds"]
+__all__ = ["Boosted", "Fold", "Loss", "LossOfRows", "boost", "grow", "make_folds"]
 
 STRIDE, PATIENCE, LONG_PATIENCE, MOST_STRIDES = 3, 5, 25, 200
 """Rounds between two looks at held-out tasks; strides without a gain of the mean, past the best of any one fold, and in all."""
@@ -74,22 +75,22 @@ class Boosted(NamedTuple):
         return [booster.model_to_string(num_iteration=self.rounds) for booster in self.boosters] if self.rounds else []
 
 
-def make_folds(tasks: Tasks, fold: np.ndarray) -> list[Fold]:
-    """Bin the rows once and deal them out by the fold [T] of their task."""
+def make_folds(tasks: Tasks, fold: np.ndarray) -> tuple[list[Fold], Fold]:
+    """Bin the rows once and deal them out by the fold [T] of their task; and the fold that sees all of them."""
     categories = np.flatnonzero(tasks.levels).tolist()
-    whole = lightgbm.Dataset(
+    binned = lightgbm.Dataset(
         tasks.X, np.zeros(len(tasks.X)), categorical_feature=categories, params=PARAMS, free_raw_data=False
     ).construct()
     # LightGBM stops the process's training with an error of its own where no column has two bins
-    can_split = any(whole.feature_num_bin(j) > 1 for j in range(whole.num_feature()))
-    fold_of_row = fold[tasks.task_of_row]
-    folds = []
-    for k in range(fold.max() + 1):
-        rows, held = np.flatnonzero(fold_of_row != k), np.flatnonzero(fold_of_row == k)
-        sizes, held_sizes = tasks.sizes[fold != k], tasks.sizes[fold == k]
-        binned, held_binned = whole.subset(rows).construct(), whole.subset(held).construct()
-        folds.append(Fold(rows, offsets_of(sizes), binned, held, offsets_of(held_sizes), held_binned, can_split))
-    return folds
+    can_split = any(binned.feature_num_bin(j) > 1 for j in range(binned.num_feature()))
+
+    def part(of_task: np.ndarray) -> tuple[np.ndarray, np.ndarray, lightgbm.Dataset]:
+        rows = np.flatnonzero(of_task[tasks.task_of_row])
+        return rows, offsets_of(tasks.sizes[of_task]), binned.subset(rows).construct() if len(rows) else binned
+
+    folds = [Fold(*part(fold != k), *part(fold == k), can_split) for k in range(fold.max() + 1)]
+    everyone = np.ones(tasks.n_tasks, bool)
+    return folds, Fold(*part(everyone), *part(~everyone), can_split)
 
 
 def boost(
@@ -97,9 +98,7 @@ def boost(
     extra_trees: bool = False,
 ) -> Boosted:  # fmt: skip
     """Boost each fold from ``start`` [K, n], what the model of each fold starts from."""
-    own = {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate, "extra_trees": extra_trees}
-    # a leaf of 20 rows is coarse where there are a few hundred
-    params = PARAMS | own | {"min_data_in_leaf": int(np.clip(start.shape[1] // 100, 5, 20))}
+    params = _params(num_leaves, seed, learning_rate, extra_trees, start.shape[1])
     boosters = [lightgbm.Booster(params, fold.binned) if fold.can_split else None for fold in folds]
     runs = map(_held_out_errors, boosters, folds, start, itertools.repeat(loss))
     weights = [len(fold.held_rows) for fold in folds]
@@ -116,6 +115,26 @@ def boost(
             break
     best = int(np.argmin(mean))
     return Boosted(boosters, best * STRIDE, float(mean[best]))
+
+
+def grow(
+    fold: Fold, start: np.ndarray, loss: Loss, num_leaves: int, seed: int, learning_rate: float, rounds: int,
+    extra_trees: bool = False,
+) -> Boosted:  # fmt: skip
+    """Boost one fold from ``start`` [1, n], for that many rounds."""
+    own, seen = loss(fold.rows, fold.offsets), start[0, fold.rows]
+    if not fold.can_split:
+        return Boosted([], 0, np.nan)
+    booster = lightgbm.Booster(_params(num_leaves, seed, learning_rate, extra_trees, start.shape[1]), fold.binned)
+    for _ in range(rounds):
+        booster.update(fobj=lambda F, _: own.gradient(seen + F))
+    return Boosted([booster], rounds, np.nan)
+
+
+def _params(num_leaves: int, seed: int, learning_rate: float, extra_trees: bool, n_rows: int) -> dict:
+    own = {"num_leaves": num_leaves, "seed": seed, "learning_rate": learning_rate, "extra_trees": extra_trees}
+    # a leaf of 20 rows is coarse where there are a few hundred
+    return PARAMS | own | {"min_data_in_leaf": int(np.clip(n_rows // 100, 5, 20))}
 
 
 def _held_out_errors(booster: lightgbm.Booster | None, fold: Fold, start: np.ndarray, loss: Loss) -> Iterator[float]:

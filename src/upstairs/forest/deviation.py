@@ -16,10 +16,12 @@ import numba
 import numpy as np
 
 from upstairs.compiled import FAST
-from upstairs.forest.kernel import Prior, Rows, project, similarity
+from upstairs.forest.kernel import NEGLIGIBLE, Prior, Rows, compare, project
 from upstairs.gaussian import condition, solve_half
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
+
+Four = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Deviation(NamedTuple):
@@ -59,9 +61,9 @@ def adapt_deviation(
     factor_at = np.concatenate([[0], np.cumsum(sizes**2)])
     factor, alpha, beta = np.zeros(factor_at[-1]), np.zeros(len(target)), np.zeros(len(target))
     phi_sum, surprise = np.zeros(len(sizes)), np.zeros(len(sizes))
+    weights, smooth = _weights(priors, bumps)
     _adapt(
-        _project(priors, which, rows.linear, offsets), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b, target,
-        bumps, which, *_weights(priors), classify,
+        *_compared(priors, which, smooth, rows, offsets), rows.f_w, rows.f_b, target, which, *weights, classify,
         offsets, factor_at, factor, alpha, beta, phi_sum, surprise,
     )  # fmt: skip
     return Deviation(rows, offsets, factor, factor_at, alpha, beta, phi_sum, surprise / _noise(priors)[which])
@@ -73,33 +75,36 @@ def predict_deviation(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Mean μ [n] and variance v [n] of query rows, of which task t has those between ``offsets[t]`` and ``offsets[t + 1]``."""
     mean, variance = np.empty(len(rows.f_w)), np.empty(len(rows.f_w))
-    support = deviation.rows
-    psi = _project(priors, which, support.linear, deviation.offsets)
+    weights, smooth = _weights(priors, bumps)
     _predict(
-        psi, support.linear, support.category, support.leaf,
-        _project(priors, which, rows.linear, offsets), rows.linear, rows.category, rows.leaf, rows.f_w, rows.f_b,
-        bumps, which, *_weights(priors), 0.0 if classify else 1.0, deviation.offsets, offsets, deviation.factor_at,
-        deviation.factor, deviation.alpha, deviation.beta, deviation.phi_sum, mean, variance,
+        *_compared(priors, which, smooth, deviation.rows, deviation.offsets),
+        *_compared(priors, which, smooth, rows, offsets), rows.f_w, rows.f_b, which, *weights, 0.0 if classify else 1.0,
+        deviation.offsets, offsets, deviation.factor_at, deviation.factor, deviation.alpha, deviation.beta, deviation.phi_sum,
+        mean, variance,
     )  # fmt: skip
     return mean, np.repeat(_noise(priors)[which], np.diff(offsets)) * variance
 
 
-def _project(priors: tuple[Prior, ...], which: np.ndarray, linear: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """ψ [n, 5 + J] of each row by its task's prior."""
+def _compared(priors: tuple[Prior, ...], which: np.ndarray, smooth: np.ndarray, rows: Rows, offsets: np.ndarray) -> Four:
+    """Rows as `compare` takes them: ψ [n, 5 + J] by the prior of their task, features with bumps, categories and leaves."""
     used = np.unique(which)
     if len(used) == 1:
-        return project(priors[used[0]], linear)
-    of_row = np.repeat(which, np.diff(offsets))
-    psi = np.empty((len(linear), linear.shape[1] + 3))
-    for k in used:
-        psi[of_row == k] = project(priors[k], linear[of_row == k])
-    return psi
+        psi = project(priors[used[0]], rows.linear)
+    else:
+        of_row = np.repeat(which, np.diff(offsets))
+        psi = np.empty((len(rows.linear), rows.linear.shape[1] + 3))
+        for k in used:
+            psi[of_row == k] = project(priors[k], rows.linear[of_row == k])
+    return psi, np.take(rows.linear, smooth, axis=1), rows.category, rows.leaf
 
 
-def _weights(priors: tuple[Prior, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each prior: categories [K, C], bumps [K, R], leaves [K] and ρ [K]."""
-    category, bump, leaf, rho = zip(*((prior.category, prior.bump, prior.leaf, prior.rho) for prior in priors), strict=True)
-    return np.array(category), np.array(bump), np.array(leaf), np.array(rho)
+def _weights(priors: tuple[Prior, ...], bumps: np.ndarray) -> tuple[Four, np.ndarray]:
+    """Of each prior: categories [K, C], bumps [K, R'], leaves [K] and ρ [K]; and the features whose bumps count [R']."""
+    each = zip(*((prior.category, prior.bump, prior.leaf, prior.rho) for prior in priors), strict=True)
+    category, bump, leaf, rho = (np.array(own) for own in each)
+    bump, leaf = np.where(bump > NEGLIGIBLE, bump, 0.0), np.where(leaf > NEGLIGIBLE, leaf, 0.0)
+    some = bump.any(axis=0)
+    return (category, np.compress(some, bump, axis=1), leaf, rho), bumps[some]
 
 
 def _noise(priors: tuple[Prior, ...]) -> np.ndarray:
@@ -108,21 +113,20 @@ def _noise(priors: tuple[Prior, ...]) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _adapt(
-    psi, linear, category, leaf, f_w, phi, target, bumps, which, th_category, th_bump, th_leaf, rhos, classify,
+    psi, smooth, category, leaf, f_w, phi, target, which, th_category, th_bump, th_leaf, rhos, classify,
     offsets, factor_at,
     factor, alpha, beta, phi_sum, surprise,
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
         start, s, w = offsets[t], offsets[t + 1] - offsets[t], which[t]
-        th_c, th_b, th_l, rho = th_category[w], th_bump[w], th_leaf[w], rhos[w]
+        rho = rhos[w]
         U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
         K, prior = np.empty((s, s)), np.empty(s)
+        compare(
+            psi, smooth, category, leaf, start, psi, smooth, category, leaf, start,
+            th_category[w], th_bump[w], th_leaf[w], True, K,
+        )  # fmt: skip
         for i in range(s):
-            for j in range(i, s):
-                K[i, j] = similarity(
-                    psi, linear, category, leaf, start + i, psi, linear, category, leaf, start + j,
-                    bumps, th_c, th_b, th_l,
-                )  # fmt: skip
             phi_sum[t] += phi[start + i]
             prior[i] = f_w[start + i] + rho * phi[start + i]
         a, c, y = alpha[start : start + s], beta[start : start + s], target[start : start + s]
@@ -135,29 +139,30 @@ def _adapt(
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _predict(
-    psi, linear, category, leaf, q_psi, q_linear, q_category, q_leaf, f_w, phi,
-    bumps, which, th_category, th_bump, th_leaf, rhos, noise, offsets, q_offsets, factor_at,
+    psi, smooth, category, leaf, q_psi, q_smooth, q_category, q_leaf, f_w, phi,
+    which, th_category, th_bump, th_leaf, rhos, noise, offsets, q_offsets, factor_at,
     factor, alpha, beta, phi_sum, mean, variance,
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
         start, s, w = offsets[t], offsets[t + 1] - offsets[t], which[t]
-        th_c, th_b, th_l, rho = th_category[w], th_bump[w], th_leaf[w], rhos[w]
+        first, n = q_offsets[t], q_offsets[t + 1] - q_offsets[t]
+        rho = rhos[w]
         U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
-        k = np.empty(s)
-        for q in range(q_offsets[t], q_offsets[t + 1]):
+        K = np.empty((n, s))
+        compare(
+            q_psi, q_smooth, q_category, q_leaf, first, psi, smooth, category, leaf, start,
+            th_category[w], th_bump[w], th_leaf[w], False, K,
+        )  # fmt: skip
+        alike = th_category[w].sum() + th_bump[w].sum() + (th_leaf[w] if leaf.shape[1] > 0 else 0.0)
+        for i in range(n):
+            q, k = first + i, K[i]
             mixed = (1 - rho) * (phi_sum[t] + phi[q]) / (s + 1)
-            m = f_w[q] + rho * phi[q] + mixed
-            for i in range(s):
-                k[i] = similarity(
-                    psi, linear, category, leaf, start + i, q_psi, q_linear, q_category, q_leaf, q,
-                    bumps, th_c, th_b, th_l,
-                )  # fmt: skip
-                m += k[i] * (alpha[start + i] - mixed * beta[start + i])
-            v = noise + similarity(
-                q_psi, q_linear, q_category, q_leaf, q, q_psi, q_linear, q_category, q_leaf, q,
-                bumps, th_c, th_b, th_l,
-            )  # fmt: skip
+            m, v = f_w[q] + rho * phi[q] + mixed, noise + alike
+            for p in range(q_psi.shape[1]):
+                v += q_psi[q, p] * q_psi[q, p]
+            for j in range(s):
+                m += k[j] * (alpha[start + j] - mixed * beta[start + j])
             solve_half(U, s, k)
-            for i in range(s):
-                v -= k[i] * k[i]
+            for j in range(s):
+                v -= k[j] * k[j]
             mean[q], variance[q] = m, max(v, 1e-9)

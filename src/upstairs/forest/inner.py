@@ -41,6 +41,8 @@ class Head(NamedTuple):
         Degrees of freedom before any row is seen, and scale, of the predictive Student t.
     blind : tuple of K Prior
         Each of the tasks out of one fold; empty in models of older versions.
+    whole : SharedMean or None
+        One model of all tasks, which answers for unseen ones instead of the average of ``mean``.
     """
 
     mean: SharedMean
@@ -51,6 +53,12 @@ class Head(NamedTuple):
     nu: float
     kappa: float
     blind: tuple[Prior, ...] = ()
+    whole: SharedMean | None = None
+
+    @property
+    def unseen_mean(self) -> SharedMean:
+        """The shared mean of unseen tasks."""
+        return self.mean if self.whole is None else self.whole
 
     def priors_for(self, fold: np.ndarray) -> tuple[tuple[Prior, ...], np.ndarray]:
         """That of all tasks and those blind to a fold, and which of them never saw a task of these folds [T] (-1: no fold)."""
@@ -124,7 +132,7 @@ def explain(state: State, adapted: Adapted, query: Tasks) -> tuple[Explanation, 
     asked = range(len(state.heads)) if state.scale is None else [state.main]
     explanations = []
     for head, deviation in ((state.heads[h], adapted.deviations[h]) for h in asked):
-        base, shared = explain_mean(head.mean, query.X)
+        base, shared = explain_mean(head.unseen_mean, query.X)
         rows = features_of(head, query, adapted.fold)
         priors, which = head.priors_for(adapted.fold)
         prior = priors[which[0]]
@@ -139,8 +147,19 @@ def for_known(state: State) -> State:
 
 def features_of(head: Head, tasks: Tasks, fold: np.ndarray) -> Rows:
     """Rows of tasks as the deviation sees them, by the shared mean of each task's fold [T]."""
-    f_w, f_b = predict_mean(head.mean, tasks.X, np.repeat(fold, tasks.sizes))
+    f_w, f_b = _mean_of(head, tasks.X, np.repeat(fold, tasks.sizes))
     return to_rows(head.features, tasks.X, f_w, f_b, leaf_of(head.effects, tasks.X))
+
+
+def _mean_of(head: Head, X: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """f_w and f_b [n] of rows, by the fold [n] of their task."""
+    if head.whole is None or (fold >= 0).all():
+        return predict_mean(head.mean, X, fold)
+    f_w, f_b = predict_mean(head.whole, X, np.full(len(X), -1))
+    known = fold >= 0
+    if known.any():
+        f_w[known], f_b[known] = predict_mean(head.mean, X[known], fold[known])
+    return f_w, f_b
 
 
 def target_of(head: Head, y: np.ndarray, c: int, n_heads: int) -> np.ndarray:

@@ -23,9 +23,10 @@ __all__ = [
     "FeatureMap",
     "Prior",
     "Rows",
+    "bump",
+    "compare",
     "learn_features",
     "project",
-    "similarity",
     "take",
     "to_rows",
     "with_constant",
@@ -154,27 +155,47 @@ def with_constant(linear: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((*linear.shape[:-1], 1)), linear], axis=-1)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
-def similarity(
-    psi, linear, category, leaf, i, psi2, linear2, category2, leaf2, j, bumps, th_category, th_bump, th_leaf
+@numba.njit(inline="always", fastmath=FAST)
+def bump(gap):  # pragma: no cover (compiled)
+    """exp(−2 gap²) for |gap| ≤ 2 `MOST`, within 10⁻¹¹: Taylor's sum of a 64th of the exponent, squared six times.
+
+    Without a branch or a call, so that a vector holds several.
+    """
+    z = gap * gap * (-2 / 64)
+    e = 1 + z * (1 + z * (1 / 2 + z * (1 / 6 + z * (1 / 24 + z * (1 / 120 + z * (1 / 720))))))
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    return e * e
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def compare(
+    psi, smooth, category, leaf, first, psi2, smooth2, category2, leaf2, first2, th_category, th_bump, th_leaf, upper, K
 ):  # pragma: no cover (compiled)
-    """k between row i of one set of rows and row j of another."""
-    total = 0.0
-    for p in range(psi.shape[1]):
-        total += psi[i, p] * psi2[j, p]
-    for c in range(category.shape[1]):
-        if category[i, c] == category2[j, c]:
-            total += th_category[c]
-    for b in range(len(bumps)):
-        if th_bump[b] > NEGLIGIBLE:
-            gap = linear[i, bumps[b]] - linear2[j, bumps[b]]
-            total += th_bump[b] * np.exp(-2.0 * gap * gap)
-    if th_leaf > NEGLIGIBLE and leaf.shape[1] > 0:
-        same = 0
-        for m in range(leaf.shape[1]):
-            same += leaf[i, m] == leaf2[j, m]
-        total += th_leaf * same / leaf.shape[1]
-    return total
+    """k between rows ``first``, … of one set and rows ``first2``, … of another, into K [n, m]; its upper triangle is enough.
+
+    ``smooth`` [., R] are the features that have bumps. A call for each pair would take longer than what is compared.
+    """
+    for i in range(K.shape[0]):
+        a = first + i
+        for j in range(i if upper else 0, K.shape[1]):
+            b = first2 + j
+            total, bumps, same = 0.0, 0.0, np.int32(0)
+            for p in range(psi.shape[1]):
+                total += psi[a, p] * psi2[b, p]
+            for c in range(category.shape[1]):
+                if category[a, c] == category2[b, c]:
+                    total += th_category[c]
+            for r in range(smooth.shape[1]):
+                bumps += th_bump[r] * bump(np.float64(smooth[a, r] - smooth2[b, r]))
+            if th_leaf > 0 and leaf.shape[1] > 0:
+                for m in range(leaf.shape[1]):
+                    same = np.int32(same + np.int32(leaf[a, m] == leaf2[b, m]))
+                total += th_leaf * same / leaf.shape[1]
+            K[i, j] = total + bumps
 
 
 def _scale(f: np.ndarray) -> float:

@@ -24,7 +24,7 @@ from upstairs.forest.kernel import Rows, learn_features, take, to_rows
 from upstairs.forest.losses import jackknife_logit
 from upstairs.forest.noise import noise_variance
 from upstairs.forest.prior import learn_priors
-from upstairs.forest.shared_mean import SharedMean, learn_shared_mean
+from upstairs.forest.shared_mean import SharedMean, learn_shared_mean, learn_whole_mean
 from upstairs.levels import leave_one_out, newton_offsets, variance_components
 from upstairs.prediction import t_log_density
 from upstairs.target import Scale, forward, identity_scale, log_scale
@@ -37,6 +37,9 @@ KAPPAS = (0.7, 0.85, 1.0, 1.2)
 LEAST_ROWS = 10
 """Of a task: where ``max_rows`` doesn't go that far, a sample of the tasks is learned from."""
 N_STUDENT_EPISODES, N_CALIBRATION_EPISODES = 500, 1000
+
+
+Means = tuple[SharedMean, SharedMean | None]
 
 
 class Info(NamedTuple):
@@ -66,6 +69,14 @@ class Info(NamedTuple):
     level_mixing: float
 
 
+class Parts(NamedTuple):
+    """The fold [T] of each task, what each fold model sees, and what one model of all tasks would see, if it is asked for."""
+
+    fold: np.ndarray
+    folds: list[Fold]
+    whole: Fold | None
+
+
 class Trained(NamedTuple):
     """A head, and the meta-train rows as it sees them out of fold, with their targets [n] and the fold [T] of each task.
 
@@ -86,11 +97,12 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     few, which = few_rows(tasks, params["max_rows"], rng, least=LEAST_ROWS)
     used = pseudo_tasks(few, rng)
     fold = assign_folds(used.n_tasks, params["n_folds"], rng)
-    folds = make_folds(used, fold)
+    folds, whole = make_folds(used, fold)
     known_fold = np.full(tasks.n_tasks, -1)
     if used is few:
         known_fold[which] = fold
-    trained = (_learn_classes if n_classes else _learn_numbers)(used, fold, folds, n_classes, params, rng)
+    parts = Parts(fold, folds, None if params["ensemble"] else whole)
+    trained = (_learn_classes if n_classes else _learn_numbers)(used, parts, n_classes, params, rng)
     episodes = draw_episodes(used.offsets, N_CALIBRATION_EPISODES, rng)
     state = (_combine_classes if n_classes else _combine_numbers)(trained, used, episodes, rng)
     main = trained[state.main]
@@ -99,7 +111,7 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
         tasks.n_tasks,
         len(tasks.y),
         len(used.y),
-        sum(len(head.mean.trees.group) for head in state.heads),
+        sum(len(mean.trees.group) for head in state.heads for mean in (head.mean, head.whole) if mean is not None),
         log[state.main],
         state.blend @ np.array(log, float),
         main.level,
@@ -108,44 +120,50 @@ def learn(tasks: Tasks, n_classes: int, params: dict, rng: np.random.Generator) 
     )
 
 
-def _learn_numbers(
-    tasks: Tasks, fold: np.ndarray, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
-) -> list[Trained]:
+def _learn_numbers(tasks: Tasks, parts: Parts, n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
     """A head for y, and one for log y where that makes sense."""
     trained = []
     for scale in (identity_scale(tasks.y), log_scale(tasks.y)):
         if scale is None:
             continue
         u = forward(scale, tasks.y)
-        shared, f_w, f_b = learn_shared_mean(tasks, u, folds, False, params["learning_rate"], rng, scale.log)
+        means, f_w, f_b = _learn_means(tasks, u, parts, False, params, rng, scale.log)
         residual = leave_one_out(u - f_w, tasks.offsets, *variance_components(u - f_w, tasks.offsets))
         w, b = variance_components(u - f_w - f_b, tasks.offsets)
-        head, rows = _learn_head(tasks, fold, u, shared, f_w, f_b, residual, b / w, w, scale, params, rng)
+        head, rows = _learn_head(tasks, parts.fold, u, means, f_w, f_b, residual, b / w, w, scale, params, rng)
         episodes = draw_episodes(tasks.offsets, N_STUDENT_EPISODES, rng)
-        noise = noise_variance(head, rows, u, tasks, fold, episodes)
-        one = Trained(head, rows, u, fold, b * scale.sd**2, noise * scale.sd**2)
+        noise = noise_variance(head, rows, u, tasks, parts.fold, episodes)
+        one = Trained(head, rows, u, parts.fold, b * scale.sd**2, noise * scale.sd**2)
         nu, kappa = _learn_student(one, episodes)
         trained.append(one._replace(head=head._replace(nu=nu, kappa=kappa)))
     return trained
 
 
-def _learn_classes(
-    tasks: Tasks, fold: np.ndarray, folds: list[Fold], n_classes: int, params: dict, rng: np.random.Generator
-) -> list[Trained]:
+def _learn_classes(tasks: Tasks, parts: Parts, n_classes: int, params: dict, rng: np.random.Generator) -> list[Trained]:
     """A head for two classes, or one for each."""
     trained = []
     for c in [1] if n_classes == 2 else range(n_classes):
         y = (tasks.y == c).astype(float)
-        shared, f_w, f_b = learn_shared_mean(tasks, y, folds, True, params["learning_rate"], rng)
+        means, f_w, f_b = _learn_means(tasks, y, parts, True, params, rng)
         offset = newton_offsets(y, f_w, tasks.offsets, np.zeros(tasks.n_tasks), steps=5, variance=0.5)
         residual = y - expit(jackknife_logit(y, f_w, tasks.offsets, offset, 0.5))
-        head, rows = _learn_head(tasks, fold, y, shared, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
-        trained.append(Trained(head, rows, y, fold, float(head.prior.linear[0]), 1.0))
+        head, rows = _learn_head(tasks, parts.fold, y, means, f_w, f_b, residual, 0.5, 1.0, None, params, rng)
+        trained.append(Trained(head, rows, y, parts.fold, float(head.prior.linear[0]), 1.0))
     return trained
 
 
+def _learn_means(
+    tasks: Tasks, u: np.ndarray, parts: Parts, classify: bool, params: dict, rng: np.random.Generator, logs: bool = False
+) -> tuple[Means, np.ndarray, np.ndarray]:
+    """The shared mean by folds, with that of all tasks if it is asked for; f_w and f_b [n] as each task's fold sees them."""
+    rate = params["learning_rate"]
+    mean, f_w, f_b, chosen = learn_shared_mean(tasks, u, parts.folds, classify, rate, rng, logs)
+    whole = None if parts.whole is None else learn_whole_mean(tasks, u, parts.whole, classify, rate, mean, chosen)
+    return (mean, whole), f_w, f_b
+
+
 def _learn_head(
-    tasks: Tasks, fold: np.ndarray, target: np.ndarray, shared: SharedMean, f_w: np.ndarray, f_b: np.ndarray,
+    tasks: Tasks, fold: np.ndarray, target: np.ndarray, means: Means, f_w: np.ndarray, f_b: np.ndarray,
     residual: np.ndarray, level: float, noise: float, scale: Scale | None, params: dict, rng: np.random.Generator,
 ) -> tuple[Head, Rows]:  # fmt: skip
     """Effect trees on the leave-one-out residual [n], features, and the priors from a first guess of level and noise."""
@@ -154,7 +172,8 @@ def _learn_head(
     rows = to_rows(features, tasks.X, f_w, f_b, blind_leaves(effects, unseen, tasks))
     episodes = draw_episodes(tasks.offsets, params["n_episodes"], rng)
     prior, blind = learn_priors(rows, target, episodes, fold, features, level, noise, scale is None, rng)
-    return Head(shared, effects, features, prior, scale, np.inf, 1.0, blind), rows
+    mean, whole = means
+    return Head(mean, effects, features, prior, scale, np.inf, 1.0, blind, whole), rows
 
 
 def _learn_student(one: Trained, episodes: Episodes) -> tuple[float, float]:

@@ -8,7 +8,8 @@
           Trees know no slope beyond the tasks they saw, and a line may know a wrong one: held-out tasks tell how much of each
 
 A zero-shot prediction is f_w + f_b. K models are fitted, each blind to one fold of tasks; an unseen task gets their average, a
-known one the model that never saw it, and everything that is learned later uses these out-of-task values.
+known one the model that never saw it, and everything that is learned later uses these out-of-task values. Once they have chosen
+leaves, rounds and weights, one model of all tasks can take the average's place: a K-th of the trees, and hardly less accurate.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from scipy.special import expit
 
 from upstairs.blending import blend_weights
 from upstairs.design import Design, design_matrix, learn_design
-from upstairs.forest.boosting import Boosted, Fold, Loss, boost
+from upstairs.forest.boosting import Boosted, Fold, Loss, boost, grow
 from upstairs.forest.losses import (
     pooled_class_loss,
     pooled_loss,
@@ -31,7 +32,7 @@ from upstairs.ridge import gls_ridge, logistic_ridge, pooled_logistic_ridge, poo
 from upstairs.tasks import Tasks
 from upstairs.trees import Booster, Trees, flatten, sum_of
 
-__all__ = ["SharedMean", "learn_shared_mean", "predict_mean"]
+__all__ = ["Chosen", "SharedMean", "learn_shared_mean", "learn_whole_mean", "predict_mean"]
 
 LEAVES = (5, 31)
 MEMBERS = ((False, False), (True, False), (True, True))
@@ -64,10 +65,28 @@ class SharedMean(NamedTuple):
     boosters: tuple[Booster, ...]
 
 
+class Chosen(NamedTuple):
+    """What held-out tasks chose: ``rounds`` int [2, 3] and ``weight`` float64 [2, 3] of the members of f_w and f_b."""
+
+    seed: int
+    leaves: int
+    rounds: np.ndarray
+    weight: np.ndarray
+
+
+class _Kind(NamedTuple):
+    """How numbers are fitted, or two classes: linear fits (D, u, offsets) -> [d], and losses."""
+
+    ridge: Callable
+    level_ridge: Callable
+    within: Callable[[np.ndarray], Loss]
+    pooled: Loss
+
+
 def learn_shared_mean(
     tasks: Tasks, u: np.ndarray, folds: list[Fold], classify: bool, learning_rate: float, rng: np.random.Generator,
     logs: bool = False,
-) -> tuple[SharedMean, np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[SharedMean, np.ndarray, np.ndarray, Chosen]:  # fmt: skip
     """Fit f_w and f_b to u [n] (numbers on the learner's scale, or 0 and 1); ``logs`` as in `learn_design`.
 
     Returns
@@ -75,46 +94,59 @@ def learn_shared_mean(
     mean : SharedMean
     f_w, f_b : float64 [n]
         Of each row, by the fold model that never saw its task.
+    chosen : Chosen
     """
     seed = int(rng.integers(2**31 - 1))
     design = learn_design(tasks, logs)
     D = design_matrix(design, tasks.X)
-    ridge: Callable = logistic_ridge if classify else gls_ridge
-    level_ridge: Callable = pooled_logistic_ridge if classify else pooled_ridge
-    if classify:
-        within, pooled = (lambda start: within_class_loss(u)), pooled_class_loss(u)
-    else:
-        within, pooled = (
-            (lambda start: within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))),
-            pooled_loss(u),
-        )
-    coef = np.stack([ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
-    zero, linear = np.zeros((len(folds), len(u))), coef @ D.T
-    leaves = _choose_leaves(folds, zero, within(zero), seed, learning_rate)
-    starts = [linear if is_linear else zero for is_linear, _ in MEMBERS]
+    kind = _kind(tasks, u, classify)
+    coef, starts = _starts_within(kind, D, u, folds)
+    leaves = _choose_leaves(folds, starts[0], kind.within(starts[0]), seed, learning_rate)
     members = [
-        boost(folds, start, within(start), leaves, seed + m, learning_rate, extra_trees)
+        boost(folds, start, kind.within(start), leaves, seed + m, learning_rate, extra_trees)
         for m, (start, (_, extra_trees)) in enumerate(zip(starts, MEMBERS, strict=True))
     ]
     weight = _weigh_members(np.array([member.error for member in members]))
-    coef = coef * sum(w for w, (is_linear, _) in zip(weight, MEMBERS, strict=True) if is_linear)
-
+    coef = coef * _share_of_line(weight)
     boosters = _weighted(members, weight, 0)
-    f_w = np.stack([_alone(boosters, tasks.X, 2 * k) for k in range(len(folds))]) + coef @ D.T
+    f_w = _sums(boosters, tasks.X, len(folds)) + coef @ D.T
 
-    level_coef = np.stack([level_ridge(D[fold.rows], u[fold.rows]) for fold in folds])
-    starts = [f_w, zero, level_coef @ D.T]
-    members = [
-        boost(folds, start, pooled, leaves, seed + len(MEMBERS) + m, learning_rate, extra_trees=m == LINE)
+    level_coef, starts = _starts_level(kind, D, u, folds, f_w)
+    level_members = [
+        boost(folds, start, kind.pooled, leaves, seed + len(MEMBERS) + m, learning_rate, extra_trees=m == LINE)
         for m, start in enumerate(starts)
     ]
-    held = np.stack([_held_out(folds, tasks.X, start, member) for start, member in zip(starts, members, strict=True)])
-    weight = _weigh_level(members, expit(held) if classify else held, u, tasks, rng)
-    boosters += _weighted(members, weight, 1)
-    coef = np.stack([coef, level_coef * weight[LINE]], axis=1)
+    held = np.stack([_held_out(folds, tasks.X, start, member) for start, member in zip(starts, level_members, strict=True)])
+    level_weight = _weigh_level(level_members, expit(held) if classify else held, u, tasks, rng)
     held_f_w = _held_out(folds, tasks.X, f_w)
-    mean = SharedMean(design, coef, float(1 - weight[0]), flatten(boosters), tuple(boosters))
-    return mean, held_f_w, weight @ held - held_f_w
+    rounds = [[member.rounds for member in part] for part in (members, level_members)]
+    chosen = Chosen(seed, leaves, np.array(rounds), np.stack([weight, level_weight]))
+    boosters += _weighted(level_members, level_weight, 1)
+    return _assemble(design, coef, level_coef, boosters, level_weight), held_f_w, level_weight @ held - held_f_w, chosen
+
+
+def learn_whole_mean(
+    tasks: Tasks, u: np.ndarray, whole: Fold, classify: bool, learning_rate: float, mean: SharedMean, chosen: Chosen
+) -> SharedMean:
+    """One model of all tasks, as the K of ``mean`` have ``chosen`` it."""
+    D = design_matrix(mean.design, tasks.X)
+    kind = _kind(tasks, u, classify)
+    coef, starts = _starts_within(kind, D, u, [whole])
+    members = [
+        grow(whole, start, kind.within(start), chosen.leaves, chosen.seed + m, learning_rate, rounds, extra_trees)
+        for m, (start, rounds, (_, extra_trees)) in enumerate(zip(starts, chosen.rounds[0], MEMBERS, strict=True))
+    ]
+    coef = coef * _share_of_line(chosen.weight[0])
+    boosters = _weighted(members, chosen.weight[0], 0)
+    f_w = _sums(boosters, tasks.X, 1) + coef @ D.T
+
+    level_coef, starts = _starts_level(kind, D, u, [whole], f_w)
+    members = [
+        grow(whole, start, kind.pooled, chosen.leaves, chosen.seed + len(MEMBERS) + m, learning_rate, rounds, m == LINE)
+        for m, (start, rounds) in enumerate(zip(starts, chosen.rounds[1], strict=True))
+    ]
+    boosters += _weighted(members, chosen.weight[1], 1)
+    return _assemble(mean.design, coef, level_coef, boosters, chosen.weight[1])
 
 
 def predict_mean(mean: SharedMean, X: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,10 +162,49 @@ def predict_mean(mean: SharedMean, X: np.ndarray, fold: np.ndarray) -> tuple[np.
     return own[:, 0], own[:, 1] - mean.share * own[:, 0]
 
 
+def _kind(tasks: Tasks, u: np.ndarray, classify: bool) -> _Kind:
+    if classify:
+        return _Kind(
+            logistic_ridge, lambda D, u, _: pooled_logistic_ridge(D, u), lambda _: within_class_loss(u), pooled_class_loss(u)
+        )
+
+    def within(start: np.ndarray) -> Loss:
+        return within_loss(u, *variance_components(u - start.mean(axis=0), tasks.offsets))
+
+    return _Kind(gls_ridge, lambda D, u, _: pooled_ridge(D, u), within, pooled_loss(u))
+
+
+def _starts_within(kind: _Kind, D: np.ndarray, u: np.ndarray, folds: list[Fold]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Linear fits [K, d], and what each member of f_w starts from [K, n]."""
+    coef = np.stack([kind.ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
+    zero, linear = np.zeros((len(folds), len(u))), coef @ D.T
+    return coef, [linear if is_linear else zero for is_linear, _ in MEMBERS]
+
+
+def _starts_level(
+    kind: _Kind, D: np.ndarray, u: np.ndarray, folds: list[Fold], f_w: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Pooled linear fits [K, d], and what each member of f_b starts from [K, n]."""
+    coef = np.stack([kind.level_ridge(D[fold.rows], u[fold.rows], fold.offsets) for fold in folds])
+    return coef, [f_w, np.zeros_like(f_w), coef @ D.T]
+
+
+def _assemble(
+    design: Design, coef: np.ndarray, level_coef: np.ndarray, boosters: list[Booster], level_weight: np.ndarray
+) -> SharedMean:
+    both = np.stack([coef, level_coef * level_weight[LINE]], axis=1)
+    return SharedMean(design, both, float(1 - level_weight[0]), flatten(boosters), tuple(boosters))
+
+
 def _choose_leaves(folds: list[Fold], start: np.ndarray, loss: Loss, seed: int, learning_rate: float) -> int:
     """The better number of leaves, on two folds; members differ little in it."""
     errors = [boost(folds[:2], start[:2], loss, leaves, seed, learning_rate).error for leaves in LEAVES]
     return LEAVES[int(np.argmin(errors))]
+
+
+def _share_of_line(weight: np.ndarray) -> float:
+    """Of f_w, the weight of the members that start from a line."""
+    return sum(w for w, (is_linear, _) in zip(weight, MEMBERS, strict=True) if is_linear)
 
 
 def _weigh_members(errors: np.ndarray) -> np.ndarray:
@@ -157,6 +228,11 @@ def _weighted(members: list[Boosted], weight: np.ndarray, part: int) -> list[Boo
         if w > 0
         for k, text in enumerate(member.texts())
     ]
+
+
+def _sums(boosters: list[Booster], X: np.ndarray, n_folds: int) -> np.ndarray:
+    """Of the trees of f_w, by each fold model [K, n]."""
+    return np.stack([_alone(boosters, X, 2 * k) for k in range(n_folds)])
 
 
 def _alone(boosters: list[Booster], X: np.ndarray, group: int) -> np.ndarray:
