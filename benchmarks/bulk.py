@@ -1,9 +1,10 @@
 """How many rows are adapted to and predicted a second, beside pooled LightGBM on the same rows; does memory stay flat?
 
-    python benchmarks/bulk.py --folder FOLDER --tasks 1e4 1e5 1e6 --learners forest svm pooled
+    python benchmarks/bulk.py --folder FOLDER --tasks 1e4 1e5 1e6 --learners forest forest-whole svm pooled
 
 Tasks of 10 support rows (a store) and 10 query rows (a store), 20 columns. The model is fitted once on 2,000 tasks. Seconds are
-those of `predict_files`, from the stores to synced Parquet files; rows a second count query rows.
+those of `predict_files`, from the stores to synced Parquet files; rows a second count query rows. `forest-whole` is the forest with
+``ensemble=False``: one model of all tasks in place of five of four fifths each.
 """
 
 import argparse
@@ -25,6 +26,9 @@ PREDICT = """
 import sys, upstairs
 upstairs.predict_files(sys.argv[1], upstairs.open_store(sys.argv[2]), sys.argv[4], support=sys.argv[3], n_jobs=int(sys.argv[5]))
 """
+
+
+VARIANTS = {"forest-whole": ("forest", {"ensemble": False})}
 
 
 def write(path: Path, n_tasks: int, seed: int, target: bool) -> None:
@@ -52,7 +56,9 @@ def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -
                 upstairs.pack(folder / "rows.parquet", folder / f"{name}-{n}.tasks", task="task", target=target, like=train)
     rows = []
     for name in learners:
-        upstairs.save(learner_class(name, False)(random_state=0).fit(train), folder / "m.upstairs", known_tasks=False)
+        learner, parameters = VARIANTS.get(name, (name, {}))
+        meta = learner_class(learner, False)(random_state=0, **parameters).fit(train)
+        upstairs.save(meta, folder / "m.upstairs", known_tasks=False)
         for n in sizes:
             for n_jobs in jobs:
                 out = folder / "out"
@@ -70,7 +76,7 @@ if __name__ == "__main__":
     add_quick(parser, tasks=[5000], learners=["hierarchical-ridge", "pooled"], jobs=[1])
     parser.add_argument("--folder", type=Path, help="default: one that is gone afterwards")
     parser.add_argument("--tasks", nargs="+", type=lambda text: int(float(text)), default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--learners", nargs="+", default=["forest", "svm", "pooled"])
+    parser.add_argument("--learners", nargs="+", default=["forest", "forest-whole", "svm", "pooled"])
     parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -80,6 +80,17 @@ def test_the_same_seed_saves_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_parameters_of_the_learner(tmp_path):
+    asked = ("fit", write_rows(tmp_path), "--task=store", "--target=sales", "-o", tmp_path / "m.upstairs", "--set")
+    code, _, err = run(*asked, "ensemble=false", "--set", "n_folds=2", "--set", "n_episodes=20")
+    assert code == 0, err
+    meta = upstairs.load(tmp_path / "m.upstairs")
+    assert (meta.ensemble, meta.n_folds, meta.n_episodes) == (False, 2, 20)
+    code, _, err = run(*asked, 'learners=["hierarchical-ridge"]', "--learner=auto")
+    assert code == 0, err
+    assert upstairs.load(tmp_path / "m.upstairs").learners == ("hierarchical-ridge",)
+
+
 def test_missing_targets_are_dropped_only_if_asked(tmp_path):
     table = sales()
     y = table["sales"].to_pylist()

@@ -34,6 +34,11 @@ MISTAKES = {
     "nothing left": ((*FIT, "--ignore=price", "--ignore=kind"), r"no columns left to predict 'sales' from"),
     "task is target": ((*FIT, "--task=sales"), r"'sales' is given as task and as target"),
     "unknown learner": ((*FIT, "--learner=trees"), r"no learner 'trees'; there are auto, forest, "),
+    "no parameter": ((*FIT, "--learner=forest", "--set=n_fold=3"), r"forest has no parameter 'n_fold'. Did you mean n_folds\?"),
+    "none at all": ((*FIT, "--set=depth=3"), r"shrunk-mean has no parameter 'depth'. It has none"),
+    "no value": ((*FIT, "--learner=forest", "--set=n_folds"), r"--set takes NAME=VALUE, as \w+=\w+, but is 'n_folds'"),
+    "wrong value": ((*FIT, "--learner=forest", "--set=n_folds=x"), r"--set: The 'n_folds' parameter of .* Got 'x' instead"),
+    "another's option": ((*FIT, "--set=random_state=1"), r"--set random_state has an option of its own: give --seed 1"),
     "missing folder": (
         (*FIT, "-o", "nowhere/m.upstairs"),
         r"nowhere/m.upstairs can't be written: there is no such file or folder",

@@ -20,7 +20,9 @@ def rows():
 def both(rows):
     X, y, task = rows
     known = task < 40
-    return [MetaRandomForestRegressor(ensemble=own, **SMALL).fit(X[known], y[known], groups=task[known]) for own in (True, False)]
+    return [
+        MetaRandomForestRegressor(ensemble=own, **SMALL).fit(X[known], y[known], groups=task[known]) for own in (True, False)
+    ]
 
 
 def test_an_unseen_task_asks_a_fraction_of_the_trees(both):
@@ -49,7 +51,7 @@ def test_known_tasks_keep_the_model_that_never_saw_them(both, rows):
 
 
 def test_known_and_unseen_tasks_are_predicted_in_one_call(both, rows):
-    X, y, task = rows
+    X, _, task = rows
     meta, some = both[1], np.isin(task, [3, 50])
     together = meta.predict(X[some], groups=task[some])
     np.testing.assert_array_equal(together[:20], meta.predict(X[task == 3], groups=task[task == 3]))

@@ -9,11 +9,12 @@ import typer
 import upstairs
 from upstairs.archive import check_writable
 from upstairs.cli import options
+from upstairs.cli.parameters import make_learner
 from upstairs.cli.rows import Drop, Rows, read_rows
 from upstairs.cli.screen import bold, escape, note, print_json, progress, say
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
-from upstairs.learners import check_learner, learner_class
+from upstairs.learners import check_learner
 from upstairs.remote import place
 from upstairs.store import is_store
 
@@ -23,7 +24,7 @@ EXAMPLES = """Example: upstairs fit rows.parquet --task store --target sales -o 
 
 Example: upstairs fit rows.parquet --task store --target sales --learner auto --time-budget 120 -o stores.upstairs
 
-Example: upstairs fit rows.tasks -o stores.upstairs
+Example: upstairs fit rows.tasks --set ensemble=false -o stores.upstairs
 
 Example: upstairs fit rows.tasks --learner svm --engine dask --address tcp://10.0.0.1:8786 -o stores.upstairs
 
@@ -47,6 +48,7 @@ def fit(
         float | None,
         typer.Option("--time-budget", metavar="SECONDS", help="For auto: learners that aren't ready by then are left out."),
     ] = None,
+    parameters: options.Parameters = None,
     classify: options.Classify = None,
     drop: Drop = Drop(),  # noqa: B008
     csv: Csv = Csv(),  # noqa: B008
@@ -69,7 +71,8 @@ def fit(
         raise UpstairsError(f"{output} is the input, and would be overwritten. Give the model another name.")
     check_writable(output)
     check_learner(learner)
-    budget = _budget(learner, time_budget)
+    given = {"random_state": seed, **_budget(learner, time_budget)}
+    make_learner(learner, bool(classify), parameters, **given)  # what is misspelt is said before a large file is read
     _check_engine(engine, learner, file)
     start = time.perf_counter()
     with progress() as begin:
@@ -81,7 +84,7 @@ def fit(
             other = "--regress" if rows.classify else "--classify"
             note(f"predicting {_kind(rows)}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
         begin(f"Learning across {rows.n_tasks:,} tasks ({rows.n_rows:,} rows)")
-        meta = learner_class(learner, rows.classify)(random_state=seed, **budget).fit(rows.X, rows.y, groups=rows.groups)
+        meta = make_learner(learner, rows.classify, parameters, **given).fit(rows.X, rows.y, groups=rows.groups)
         begin(f"Saving {output.name}")
         upstairs.save(meta, output, known_tasks=known_tasks, task_name=rows.task, target_name=rows.target)
     findings = _findings(rows, meta, output, learner, time.perf_counter() - start)

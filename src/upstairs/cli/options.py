@@ -19,6 +19,7 @@ __all__ = [
     "Json",
     "Memory",
     "Order",
+    "Parameters",
     "Rows",
     "Seed",
     "Shots",
@@ -85,6 +86,10 @@ Task = Annotated[str | None, _column("task", f"Column that names each row's task
 Target = Annotated[str | None, _column("target", f"Column to be predicted{_OWN}")]
 TaskOfModel = Annotated[str | None, _column("task", "Column of the task, if not the one of the fit.")]
 TargetOfModel = Annotated[str | None, _column("target", "Column of the target, if not the one of the fit.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the learner; may be repeated.", show_default=False),
+]
 Address = Annotated[str | None, typer.Option("--address", help="Of a cluster that is there already.", show_default=False)]
 Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that rows of a store may take.")]
 Classify = Annotated[
