@@ -45,7 +45,7 @@ def main() -> None:
     path = RAW / ("within-train" if args.within_train else "unseen") / f"{label}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
-        _run(args, path)
+        run(args, path)
     if not path.exists():
         raise SystemExit(f"There are no results of {label} on {', '.join(args.panels)} (some peers learn only numbers).")
     results = pd.read_csv(path)
@@ -57,7 +57,8 @@ def main() -> None:
         (RAW.parent / f"battery-{label}.txt").write_text(text + "\n")
 
 
-def _run(args: argparse.Namespace, path: Path) -> None:
+def run(args: argparse.Namespace, path: Path) -> None:
+    """Add rows of figures to a file: of each seed, panel and number of shots of ``args`` that it lacks, if those are kept."""
     done = set()
     if args.resume and path.exists():
         done = {(row.panel, row.seed, row.shots) for row in pd.read_csv(path).itertuples()}

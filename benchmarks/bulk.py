@@ -1,10 +1,12 @@
 """How many rows are adapted to and predicted a second, beside pooled LightGBM on the same rows; does memory stay flat?
 
-    python benchmarks/bulk.py --folder FOLDER --tasks 1e4 1e5 1e6 --learners forest forest-whole svm pooled
+    python benchmarks/bulk.py --folder FOLDER --tasks 1e4 1e5 1e6 --learners lightgbm forest forest-whole svm pooled
 
-Tasks of 10 support rows (a store) and 10 query rows (a store), 20 columns. The model is fitted once on 2,000 tasks. Seconds are
-those of `predict_files`, from the stores to synced Parquet files; rows a second count query rows. `forest-whole` is the forest with
-``ensemble=False``: one model of all tasks in place of five of four fifths each.
+Tasks of 10 support rows (a store) and 10 query rows (a store), 20 columns. The model is fitted once on 2,000 tasks. Seconds
+are those of `predict_files`, from the stores to synced Parquet files; rows a second count query rows. `lightgbm` is the peer:
+100 trees of 31 leaves, as LightGBM has them by default, asked by its own predict for the query rows of the mapped store.
+`pooled` is our baseline, whose trees the forest's code replays, `forest-whole` the forest with ``ensemble=False``: one model of
+all tasks in place of five of four fifths each.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +24,7 @@ import upstairs
 from packing import measure
 from tables import add_quick, show
 from upstairs.learners import learner_class
+from upstairs.store import TaskStore
 
 PREDICT = """
 import sys, upstairs
@@ -28,6 +32,16 @@ upstairs.predict_files(sys.argv[1], upstairs.open_store(sys.argv[2]), sys.argv[4
 """
 
 
+LIGHTGBM = """
+import sys, lightgbm, pyarrow as pa, pyarrow.parquet as pq, upstairs
+model, query, support, out, jobs = sys.argv[1:]
+booster, X, writer = lightgbm.Booster(model_file=model), upstairs.open_store(query).tasks().X, None
+for start in range(0, len(X), 2**18):
+    table = pa.table({"prediction": booster.predict(X[start : start + 2**18], num_threads=int(jobs))})
+    writer = writer or pq.ParquetWriter(out, table.schema)
+    writer.write_table(table)
+writer.close()
+"""
 VARIANTS = {"forest-whole": ("forest", {"ensemble": False})}
 
 
@@ -56,27 +70,38 @@ def main(folder: Path, learners: list[str], sizes: list[int], jobs: list[int]) -
                 upstairs.pack(folder / "rows.parquet", folder / f"{name}-{n}.tasks", task="task", target=target, like=train)
     rows = []
     for name in learners:
-        learner, parameters = VARIANTS.get(name, (name, {}))
-        meta = learner_class(learner, False)(random_state=0, **parameters).fit(train)
-        upstairs.save(meta, folder / "m.upstairs", known_tasks=False)
+        program = _fit(name, train, folder / "m.upstairs")
         for n in sizes:
             for n_jobs in jobs:
                 out = folder / "out"
                 shutil.rmtree(out, ignore_errors=True)
+                out.unlink(missing_ok=True)
                 stores = (folder / f"query-{n}.tasks", folder / f"support-{n}.tasks")
-                seconds, anonymous, resident = measure(PREDICT, folder / "m.upstairs", *stores, out, n_jobs)
+                seconds, anonymous, resident = measure(program, folder / "m.upstairs", *stores, out, n_jobs)
                 row = {"learner": name, "tasks": n, "processes": n_jobs, "s": seconds, "query rows/s": int(10 * n / seconds)}
                 rows.append(row | {"GB": anonymous, "resident GB": resident})
                 print(rows[-1], flush=True)
     show("Adapting and predicting, from stores to files", pd.DataFrame(rows), 2)
 
 
+def _fit(name: str, train: TaskStore, path: Path) -> str:
+    """Save the model of that name; the program that predicts with it."""
+    if name == "lightgbm":
+        tasks = train.tasks()
+        lightgbm.LGBMRegressor(n_jobs=1, verbosity=-1).fit(tasks.X, tasks.y).booster_.save_model(path)
+        return LIGHTGBM
+    learner, parameters = VARIANTS.get(name, (name, {}))
+    meta = learner_class(learner, False)(random_state=0, **parameters).fit(train)
+    upstairs.save(meta, path, known_tasks=False)
+    return PREDICT
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_quick(parser, tasks=[5000], learners=["hierarchical-ridge", "pooled"], jobs=[1])
+    add_quick(parser, tasks=[5000], learners=["lightgbm", "hierarchical-ridge", "pooled"], jobs=[1])
     parser.add_argument("--folder", type=Path, help="default: one that is gone afterwards")
     parser.add_argument("--tasks", nargs="+", type=lambda text: int(float(text)), default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--learners", nargs="+", default=["forest", "forest-whole", "svm", "pooled"])
+    parser.add_argument("--learners", nargs="+", default=["lightgbm", "forest", "forest-whole", "svm", "pooled"])
     parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -37,6 +37,7 @@ LONGEST = 600
 
 ASKED: dict[str, list[str]] = {
     "battery.py": [],
+    "more_panels.py": [],
     "known_tasks.py": [],
     "time_order.py": [],
     "tasks_learned_from.py": [],
