@@ -99,11 +99,11 @@ def score(
     start = time.process_time()
     meta.fit(panel.X[train].reset_index(drop=True), panel.y[train], groups=panel.task[train])
     fit_cpu_s = time.process_time() - start
-    predict = _predict_one_by_one if one_by_one else _predict_at_once
+    predict = _predict_one_by_one if one_by_one else predict_at_once
     figures = _regression_figures if panel.kind == "regression" else _class_figures
     rows = []
     for k in shots:
-        draw = _draw(episodes(panel, k, seed))
+        draw = gather(episodes(panel, k, seed))
         start = time.process_time()
         answers = predict(meta, panel, draw)
         ms = 1e3 * (time.process_time() - start)
@@ -116,7 +116,8 @@ def score(
     return rows
 
 
-def _draw(drawn: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Draw:
+def gather(drawn: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Draw:
+    """The episodes of all tasks as one."""
     tasks, supports, queries = zip(*drawn, strict=True)
     return Draw(
         np.concatenate(supports),
@@ -126,7 +127,8 @@ def _draw(drawn: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Draw:
     )
 
 
-def _predict_at_once(meta, panel: Panel, draw: Draw) -> dict[str, np.ndarray]:
+def predict_at_once(meta, panel: Panel, draw: Draw) -> dict[str, np.ndarray]:
+    """What the public API answers to the query rows of all tasks: ``mean``, ``low`` and ``high``, or ``proba``."""
     X = panel.X.iloc[draw.query].reset_index(drop=True)
     if len(draw.support) == 0:
         return _answers(meta, meta, X, panel.kind)

@@ -37,6 +37,7 @@ LONGEST = 600
 
 ASKED: dict[str, list[str]] = {
     "battery.py": [],
+    "best_learner.py": ["jax"],
     "more_panels.py": [],
     "known_tasks.py": [],
     "time_order.py": [],

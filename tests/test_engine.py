@@ -13,12 +13,14 @@ import threading
 import time
 import types
 
+import pandas as pd
 import psutil
 import pytest
 
-from upstairs import UpstairsError
+from test_svm import shops
+from upstairs import UpstairsError, pack
 from upstairs.engine import local
-from upstairs.engine.shards import map_shards
+from upstairs.engine.shards import connection, map_shards
 
 
 def square(shard):
@@ -67,6 +69,19 @@ def test_a_worker_killed_in_the_middle_of_a_shard(engine, tmp_path):
     assert listening == (set() if engine == "local" else {"127.0.0.1"})
 
 
+def who(shard):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_one_cluster_for_several_calls():
+    pytest.importorskip("distributed")
+    with connection("dask", 2) as client:
+        pids = set(client.run(os.getpid).values())
+        for _ in range(2):
+            assert set(dict(map_shards(who, range(8), engine="dask", n_jobs=2)).values()) == pids
+
+
 RAY = """
 import functools, os, pathlib, signal, sys, threading, time
 import psutil
@@ -92,15 +107,45 @@ assert len(list(notes.iterdir())) > 12
 """
 
 
+FIT = """
+import sys
+from upstairs import MetaSVR, open_store
+from upstairs.svm import newton, rows
+
+rows.MOST_HELD, newton.ROWS_A_BLOCK = 0, 60
+path, engine = sys.argv[1:]
+looks, look = [], newton._look_elsewhere
+newton._look_elsewhere = lambda *given: looks.append(len(given[3])) or look(*given)
+local = MetaSVR(kernel="linear", random_state=0).fit(open_store(path))
+assert not looks
+spread = MetaSVR(kernel="linear", random_state=0).fit(open_store(path, engine=engine, n_jobs=2))
+assert len(looks) >= 2 and min(looks) == 5, looks
+for mine, theirs in zip(local.state_.heads, spread.state_.heads, strict=True):
+    assert mine.theta.tobytes() == theirs.theta.tobytes()
+"""
+
+
+def run_program(program):
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+def pack_shops(folder):
+    X, y, task = shops(False, n_tasks=24)
+    pd.DataFrame(X, columns=list("abc")).assign(y=y, task=task).to_parquet(folder / "rows.parquet")
+    return pack(folder / "rows.parquet", folder / "rows.tasks", task="task", target="y").path
+
+
 @pytest.mark.exhaustive
 def test_ray_in_a_network_of_its_own(tmp_path):
     pytest.importorskip("ray")
     alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here, and Ray listens on addresses of the machine otherwise")
-    program = [*alone, sys.executable, "-c", RAY, str(tmp_path)]
-    ended = subprocess.run(program, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    run_program([*alone, sys.executable, "-c", RAY, str(notes)])
+    run_program([*alone, sys.executable, "-c", FIT, str(pack_shops(tmp_path)), "ray"])
 
 
 SPARK = RAY.replace("upstairs.engine.ray", "upstairs.engine.spark")
@@ -109,10 +154,13 @@ SPARK = RAY.replace("upstairs.engine.ray", "upstairs.engine.spark")
 @pytest.mark.exhaustive
 def test_spark_loses_a_worker(tmp_path):
     pytest.importorskip("pyspark")
-    ended = subprocess.run(
-        [sys.executable, "-c", SPARK, str(tmp_path)], capture_output=True, text=True, cwd=pathlib.Path(__file__).parent
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    run_program([sys.executable, "-c", SPARK, str(tmp_path)])
+
+
+@pytest.mark.exhaustive
+def test_a_fit_on_spark(tmp_path):
+    pytest.importorskip("pyspark")
+    run_program([sys.executable, "-c", FIT, str(pack_shops(tmp_path)), "spark"])
 
 
 class Spark:

@@ -1,10 +1,11 @@
-"""A Dask cluster: one that exists, by its address, or else one of this machine that nobody else can reach."""
+"""A Dask cluster: the one that this program is a client of, one that exists, by its address, or else one of this machine that
+nobody else can reach."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["run"]
+__all__ = ["connection", "run"]
 
 AT_ONCE = 4
 """Shards that wait at each worker: so many that it is never idle, and so few that a slow one keeps none from the others."""
@@ -14,7 +15,7 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
     """Results of the shards as they end. Dask runs again what was lost with a worker."""
     from distributed import as_completed
 
-    with _client(n_jobs, address) as client:
+    with connection(n_jobs, address) as client:
         # a task, not scattered data, which would be lost with the worker that holds it
         shared = client.submit(_itself, function, pure=False)
         waiting = iter(shards)
@@ -30,6 +31,29 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
             for another in _take(waiting, 1):
                 _submit(client, ended, running, shared, another)
             yield shard, result
+
+
+@contextlib.contextmanager
+def connection(n_jobs: int, address: str | None) -> Iterator[Any]:
+    """A client, the one that is there already if it is of that cluster."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with contextlib.suppress(ValueError):
+        current = Client.current()
+        if address in (None, current.scheduler.address):
+            yield current
+            return
+    with dask.config.set({"distributed.scheduler.allowed-failures": 20}):
+        if address is not None:
+            with Client(address) as client:
+                yield client
+            return
+        with (
+            LocalCluster(n_workers=n_jobs, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
 
 
 def _submit(client: Any, ended: Any, running: dict, shared: Any, shard: Any) -> None:
@@ -52,20 +76,3 @@ def _take(shards: Iterator, n: int) -> Iterator:
             yield next(shards)
         except StopIteration:
             return
-
-
-@contextlib.contextmanager
-def _client(n_jobs: int, address: str | None) -> Iterator[Any]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": 20}):
-        if address is not None:
-            with Client(address, set_as_default=False) as client:
-                yield client
-            return
-        with (
-            LocalCluster(n_workers=n_jobs, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client

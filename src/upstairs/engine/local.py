@@ -1,12 +1,13 @@
 """This process, or a few of this machine."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["run"]
+__all__ = ["connection", "run"]
 
 MOST_DEATHS = 3
 """Of worker processes, without a shard finished in between, before the work is given up."""
@@ -36,6 +37,11 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
                     f"Worker processes were killed {deaths} times in a row, with {len(left):,} shards left: is there too "
                     "little memory? Take fewer processes."
                 ) from None
+
+
+def connection(n_jobs: int, address: str | None) -> contextlib.AbstractContextManager:
+    """Nothing: processes of joblib stay by themselves."""
+    return contextlib.nullcontext()
 
 
 def _named(function: Callable, shard: Any) -> tuple[Any, Any]:

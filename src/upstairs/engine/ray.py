@@ -1,11 +1,11 @@
-"""A Ray cluster: one that exists, by its address, or else one of this machine."""
+"""A Ray cluster: the one that this program is part of, one that exists, by its address, or else one of this machine."""
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["run"]
+__all__ = ["connection", "run"]
 
 AT_ONCE = 4
 """Shards that wait for each processor: so many that it is never idle, and so few that a slow one keeps none from the others."""
@@ -17,7 +17,7 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
     """Results of the shards as they end. Ray runs again what was lost with a worker or a node."""
     import ray
 
-    with _connection(ray, n_jobs, address):
+    with connection(n_jobs, address):
         call = ray.remote(max_retries=MOST_TRIES, num_cpus=1)(_call)
         shared, waiting = ray.put(function), iter(shards)
         most = AT_ONCE * max(n_jobs, int(ray.cluster_resources().get("CPU", 1)))
@@ -32,12 +32,14 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
             yield shard, result
 
 
-def _call(function: Callable, shard: Any) -> Any:
-    return function(shard)
-
-
 @contextlib.contextmanager
-def _connection(ray: Any, n_jobs: int, address: str | None) -> Iterator[None]:
+def connection(n_jobs: int, address: str | None) -> Iterator[None]:
+    """Part of the cluster, until this ends or as long as the program was before."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     options: dict[str, Any] = (
         {"address": address} if address else {"num_cpus": n_jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -47,3 +49,7 @@ def _connection(ray: Any, n_jobs: int, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _call(function: Callable, shard: Any) -> Any:
+    return function(shard)

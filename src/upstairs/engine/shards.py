@@ -8,11 +8,12 @@ however often it is called: it writes under a temporary name and renames.
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["ENGINES", "check_engine", "map_shards"]
+__all__ = ["ENGINES", "check_engine", "connection", "map_shards"]
 
 ENGINES = {"local": "joblib", "dask": "distributed", "ray": "ray", "spark": "pyspark"}
 """Engines, and the package that each needs; each is the file of its name beside this one."""
@@ -50,8 +51,13 @@ def map_shards(
     """
     check_engine(engine, n_jobs)
     todo = [shard for shard in shard_ids if not is_done(shard)]
-    room = importlib.import_module(f"upstairs.engine.{engine}")
-    yield from room.run(function, todo, n_jobs, address)
+    yield from _room(engine).run(function, todo, n_jobs, address)
+
+
+def connection(engine: str = "local", n_jobs: int = 1, address: str | None = None) -> AbstractContextManager:
+    """The cluster for several calls of `map_shards`, each of which else connects to it, or starts one, by itself."""
+    check_engine(engine, n_jobs)
+    return _room(engine).connection(n_jobs, address)
 
 
 def check_engine(engine: str, n_jobs: int) -> None:
@@ -62,3 +68,7 @@ def check_engine(engine: str, n_jobs: int) -> None:
         raise UpstairsError(f"n_jobs must be 1 or more, but is {n_jobs}.")
     if importlib.util.find_spec(ENGINES[engine]) is None:
         raise UpstairsError(f"The engine {engine!r} needs a package: pip install 'upstairs[{engine}]'.")
+
+
+def _room(engine: str) -> Any:
+    return importlib.import_module(f"upstairs.engine.{engine}")

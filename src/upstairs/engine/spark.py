@@ -12,7 +12,7 @@ from typing import Any
 
 from upstairs.errors import UpstairsError
 
-__all__ = ["run"]
+__all__ = ["connection", "run"]
 
 AT_ONCE = 3
 """Jobs that run at once, each a shard for every core: the next ones fill the cores that a slow shard leaves idle."""
@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 
 def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) -> Iterator[tuple[Any, Any]]:
     """Results of the shards as their batches end. Spark runs again what was lost with a worker."""
-    with _context(n_jobs, address) as context, ThreadPoolExecutor(AT_ONCE) as pool:
+    with connection(n_jobs, address) as context, ThreadPoolExecutor(AT_ONCE) as pool:
         width, call, tag = max(n_jobs, context.defaultParallelism), functools.partial(_call, function), secrets.token_hex(8)
         batches = [shards[start : start + width] for start in range(0, len(shards), width)]
         jobs = [pool.submit(_run_batch, context, tag, call, batch) for batch in batches]
@@ -39,22 +39,9 @@ def run(function: Callable, shards: Sequence, n_jobs: int, address: str | None) 
             context.cancelJobsWithTag(tag)
 
 
-def _run_batch(context: Any, tag: str, call: Callable, batch: Sequence) -> list[tuple[Any, tuple[bool, Any]]]:
-    context.addJobTag(tag)
-    results = context.parallelize(batch, len(batch)).map(call).collect()
-    return list(zip(batch, results, strict=True))
-
-
-def _call(function: Callable, shard: Any) -> tuple[bool, Any]:
-    """An error of ours is an answer: Spark would try again and again, and tell of it in a page of Java."""
-    try:
-        return True, function(shard)
-    except Exception as error:
-        return False, error
-
-
 @contextlib.contextmanager
-def _context(n_jobs: int, address: str | None) -> Iterator[Any]:
+def connection(n_jobs: int, address: str | None) -> Iterator[Any]:
+    """A context, the one that is there already if this program has one."""
     from pyspark import SparkConf, SparkContext
 
     if SparkContext._active_spark_context is not None:
@@ -75,3 +62,17 @@ def _context(n_jobs: int, address: str | None) -> Iterator[Any]:
         yield context
     finally:
         context.stop()
+
+
+def _run_batch(context: Any, tag: str, call: Callable, batch: Sequence) -> list[tuple[Any, tuple[bool, Any]]]:
+    context.addJobTag(tag)
+    results = context.parallelize(batch, len(batch)).map(call).collect()
+    return list(zip(batch, results, strict=True))
+
+
+def _call(function: Callable, shard: Any) -> tuple[bool, Any]:
+    """An error of ours is an answer: Spark would try again and again, and tell of it in a page of Java."""
+    try:
+        return True, function(shard)
+    except Exception as error:
+        return False, error

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import linalg
 
 from upstairs.compiled import read_only
-from upstairs.engine.shards import map_shards
+from upstairs.engine.shards import connection, map_shards
 from upstairs.places import Place, store_of
 from upstairs.store import Cluster
 from upstairs.svm.active_sets import machines
@@ -66,8 +66,9 @@ def _sample(joint: Joint, seed: int) -> Joint | None:
 
 
 def _descend(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: float) -> Solution:
-    with ThreadPoolExecutor() as threads:
-        look = _looker(joint, slope, threads)
+    cluster = _cluster_of(joint)
+    with ThreadPoolExecutor() as threads, connection(**cluster._asdict()):
+        look = _looker(joint, slope, threads, cluster)
         here = look(theta)
         for step in range(MOST_STEPS):  # noqa: B007 (it is returned)
             if here.gap <= tolerance * here.value:
@@ -84,20 +85,25 @@ def _descend(joint: Joint, theta: np.ndarray, slope: np.ndarray, tolerance: floa
     return Solution(theta, slope, joint.lam, here.total / max(joint.lam, 1e-300), gap, step)
 
 
-def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor) -> Callable[[np.ndarray], Look]:
+def _cluster_of(joint: Joint) -> Cluster:
+    """Who goes through the rows: the cluster of the store that they lie in."""
+    store = store_of(joint.phi.source) if isinstance(joint.phi, Made) else None
+    return Cluster() if store is None else store.cluster
+
+
+def _looker(joint: Joint, slope: np.ndarray, threads: ThreadPoolExecutor, cluster: Cluster) -> Callable[[np.ndarray], Look]:
     """What looks at a θ; ``slope`` moves in place, from active sets to the next ones."""
     offsets, n_tasks = joint.offsets, len(joint.offsets) - 1
     edges = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], ROWS_A_BLOCK)), n_tasks))
     blocks = list(itertools.pairwise(edges.tolist()))
     each = threads.map if len(blocks) > 1 else map
-    store = store_of(joint.phi.source) if isinstance(joint.phi, Made) else None
-    apart = store is not None and store.cluster.engine != "local"
 
     def look(theta: np.ndarray) -> Look:
         def look_here(block: tuple[int, int]) -> Part:
             return _look_at(joint, theta, slope[slice(*offsets[list(block)])], block)
 
-        parts = _look_elsewhere(joint, theta, slope, blocks, store.cluster) if apart else each(look_here, blocks)
+        here = cluster.engine == "local"
+        parts = each(look_here, blocks) if here else _look_elsewhere(joint, theta, slope, blocks, cluster)
         total, pulled, hessian = 0.0, np.zeros(len(theta)), np.eye(len(theta))
         for part in parts:  # a block's Hessian is let go of before the next ones come
             total += part[0]
