@@ -1,6 +1,7 @@
 """A Ray cluster: the one that this program is part of, one that exists, by its address, or else one of this machine."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ def connection(n_jobs: int, address: str | None) -> Iterator[None]:
     options: dict[str, Any] = (
         {"address": address} if address else {"num_cpus": n_jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     )
-    ray.init(**options, log_to_driver=False, logging_level="error")
+    ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
