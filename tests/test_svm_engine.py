@@ -81,4 +81,8 @@ def test_mistakes(store, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", str(store.path), "--engine", "dask", "-o", str(tmp_path / "model.upstairs")])
     assert "--engine is for --learner svm on a store" in capsys.readouterr().err
+    for option, value in (("--jobs", "2"), ("--address", "tcp://127.0.0.1:1")):
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", str(store.path), "--learner", "svm", option, value, "-o", str(tmp_path / "model.upstairs")])
+        assert f"{option} is of a cluster: give --engine dask, ray or spark" in capsys.readouterr().err
     assert not (tmp_path / "model.upstairs").exists()

@@ -16,7 +16,7 @@ from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError
 from upstairs.learners import check_learner
 from upstairs.remote import place
-from upstairs.store import is_store
+from upstairs.store import Cluster, is_store
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -73,13 +73,12 @@ def fit(
     check_learner(learner)
     given = {"random_state": seed, **_budget(learner, time_budget)}
     make_learner(learner, bool(classify), parameters, **given)  # what is misspelt is said before a large file is read
-    _check_engine(engine, learner, file)
+    cluster = Cluster(engine, jobs, address)
+    _check_cluster(cluster, learner, file)
     start = time.perf_counter()
     with progress() as begin:
         begin(f"Reading {file.name}")
-        rows = read_rows(file, task, target, ignore, drop, classify, csv, memory)
-        if engine != "local":
-            rows = rows._replace(X=upstairs.open_store(file, memory, engine=engine, n_jobs=jobs, address=address))
+        rows = read_rows(file, task, target, ignore, drop, classify, csv, memory, cluster)
         if not json and rows.groups is not None:
             other = "--regress" if rows.classify else "--classify"
             note(f"predicting {_kind(rows)}: {rows.reason}" + ("." if classify is not None else f" ({other} to change)."))
@@ -115,12 +114,15 @@ def _kind(rows: Rows) -> str:
     return "classes" if rows.classify else "numbers"
 
 
-def _check_engine(engine: str, learner: str, file: PurePath) -> None:
-    if engine != "local" and not (learner == "svm" and is_store(file)):
+def _check_cluster(cluster: Cluster, learner: str, file: PurePath) -> None:
+    if cluster.engine != "local" and not (learner == "svm" and is_store(file)):
         raise UpstairsError(
             "--engine is for --learner svm on a store that `upstairs pack` made: no other fit goes through all rows. "
-            f"Leave --engine {engine} out."
+            f"Leave --engine {cluster.engine} out."
         )
+    if cluster.engine == "local" and cluster != Cluster():
+        given = "--jobs" if cluster.address is None else "--address"
+        raise UpstairsError(f"{given} is of a cluster: give --engine dask, ray or spark as well, or leave {given} out.")
 
 
 def _told_of(rows: Rows) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from upstairs.cleaning import without_empty_rows
 from upstairs.dialects import Csv
 from upstairs.errors import UpstairsError, UpstairsWarning
 from upstairs.files import check_columns, plain_column, read_table, task_names
-from upstairs.store import TaskStore, is_store, open_store
+from upstairs.store import Cluster, TaskStore, is_store, open_store
 from upstairs.target_kind import choose_kind
 from upstairs.wording import rows_in_words
 
@@ -80,11 +80,12 @@ def read_rows(
     classify: bool | None,
     csv: Csv,
     memory: str,
+    cluster: Cluster = Cluster(),  # noqa: B008
 ) -> Rows:
     """Read the rows of a file, whose columns that are neither task, target nor ignored are the features; or open a store."""
     if is_store(path):
         given = {"task": task, "target": target, "ignore": ignore or None, **given_of(drop), **given_of(csv)}
-        return _stored_rows(open_rows(path, memory, {**given, "classify/--regress": classify}))
+        return _stored_rows(open_rows(path, memory, {**given, "classify/--regress": classify}, cluster))
     if task is None or target is None:
         raise UpstairsError(
             f"{path} needs --task and --target, the columns of each row's task and of what is to be predicted; only a store "
@@ -105,10 +106,12 @@ def read_rows(
     return Rows(table.select(features), y, groups, task, target, features, n_tasks, table.num_rows, classify, reason, n_dropped)
 
 
-def open_rows(path: PurePath, memory: str, given: dict[str, Any]) -> TaskStore:
+def open_rows(
+    path: PurePath, memory: str, given: dict[str, Any], cluster: Cluster = Cluster()  # noqa: B008
+) -> TaskStore:  # fmt: skip
     """A store with a target; options that are for files must not be ``given``."""
     check_nothing_given(path, given)
-    store = open_store(path, memory)
+    store = open_store(path, memory, **cluster._asdict())
     if store.target_name is None:
         raise UpstairsError(f"{path} holds no target: pack it with --target.")
     return store
