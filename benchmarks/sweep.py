@@ -6,7 +6,9 @@ cells (panel × level × shots) in which the first learner loses most.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,15 +41,9 @@ def main(name: str, what: str, parser: argparse.ArgumentParser, levels: list, na
     ``quick`` those of the quick form; ``vary(args, panel, seed, level)`` gives the case of a level.
     """
     args = _arguments(parser, what, levels, names, quick)
-    rows = []
-    for panel in args.panels:
-        for seed in args.seeds:
-            for level in args.levels:
-                case = vary(args, panels.load(panel), seed, level)
-                learn = [learner for learner in args.learners if can_learn(learner, case.panel.kind)]
-                for learner in learn:
-                    rows += _score(learner, case, seed, level, args.shots)
-    results = pd.DataFrame(rows).set_index([*CELL, "learner"])["error"].unstack("learner").reindex(columns=args.learners)
+    path = battery.RAW / "sweeps" / f"{name}{' quick' if args.quick else ''}.csv"
+    _run(args, path, vary)
+    results = _read(path, args).pivot_table("error", CELL, "learner").reindex(columns=args.learners)
     own = _mean(_over_own(results, args.levels[0]), args.levels[1:], args.learners, what)
     if len(args.learners) > 1:
         best = _mean(_over_best_other(results), args.levels, args.learners, what)
@@ -58,6 +54,31 @@ def main(name: str, what: str, parser: argparse.ArgumentParser, levels: list, na
         show(f"Error over its own at {what} {args.levels[0]}", own)
     if len(args.learners) > 1:
         say(_losses(results, args.learners[0], what))
+
+
+def _run(args: argparse.Namespace, path: Path, vary: Callable) -> None:
+    """Add errors to a file: those of the cases and learners that are asked for and that it lacks, if the others are kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = set()
+    if args.resume and path.exists():
+        done = {(row.panel, row.seed, row.level, row.learner) for row in _read(path, args).itertuples()}
+    else:
+        path.unlink(missing_ok=True)
+    for panel, seed, level in itertools.product(args.panels, args.seeds, args.levels):
+        missing = [learner for learner in args.learners if (panel, seed, level, learner) not in done]
+        case = vary(args, panels.load(panel), seed, level) if missing else None
+        for learner in missing:
+            if can_learn(learner, case.panel.kind):
+                rows = pd.DataFrame(_score(learner, case, seed, level, args.shots))
+                rows.to_csv(path, mode="a", header=not path.exists(), index=False)
+
+
+def _read(path: Path, args: argparse.Namespace) -> pd.DataFrame:
+    """What is kept of the panels, seeds, levels, learners and numbers of shots that are asked for."""
+    rows = pd.read_csv(path)
+    for column in (*CELL, "learner"):
+        rows = rows[rows[column].isin(getattr(args, column if column == "shots" else f"{column}s"))]
+    return rows
 
 
 def _score(learner: str, case: Case, seed: int, level: object, shots: list[int]) -> list[dict]:
@@ -111,4 +132,5 @@ def _arguments(parser: argparse.ArgumentParser, what: str, levels: list, names: 
     parser.add_argument("--levels", nargs="+", type=kind, default=levels, metavar="LEVEL", help=f"{what}; default: %(default)s")
     parser.add_argument("--shots", nargs="+", type=int, default=[0, 1, 5, 20], help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--resume", action="store_true", help="keep what is already in results/ and add what is missing")
     return parser.parse_args()
