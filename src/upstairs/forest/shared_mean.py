@@ -66,7 +66,8 @@ class SharedMean(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What held-out tasks chose: ``rounds`` int [2, 3] and ``weight`` float64 [2, 3] of the members of f_w and f_b."""
+    """What held-out tasks chose: of the members of f_w and f_b, ``weight`` float64 [2, 3] and ``rounds`` int [2, 3], 0 without
+    weight."""
 
     seed: int
     leaves: int
@@ -119,8 +120,11 @@ def learn_shared_mean(
     held = np.stack([_held_out(folds, tasks.X, start, member) for start, member in zip(starts, level_members, strict=True)])
     level_weight = _weigh_level(level_members, expit(held) if classify else held, u, tasks, rng)
     held_f_w = _held_out(folds, tasks.X, f_w)
-    rounds = [[member.rounds for member in part] for part in (members, level_members)]
-    chosen = Chosen(seed, leaves, np.array(rounds), np.stack([weight, level_weight]))
+    rounds, weights = (
+        [[member.rounds for member in part] for part in (members, level_members)],
+        np.stack([weight, level_weight]),
+    )
+    chosen = Chosen(seed, leaves, np.where(weights > 0, rounds, 0), weights)
     boosters += _weighted(level_members, level_weight, 1)
     return _assemble(design, coef, level_coef, boosters, level_weight), held_f_w, level_weight @ held - held_f_w, chosen
 
