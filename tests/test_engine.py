@@ -107,6 +107,39 @@ assert len(list(notes.iterdir())) > 12
 """
 
 
+NODE = """
+import functools, pathlib, sys, threading, time
+import psutil
+from ray.cluster_utils import Cluster
+from test_engine import slow_square
+from upstairs.engine.ray import run
+
+notes, listening, gone = pathlib.Path(sys.argv[1]), set(), []
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+
+def remove_one():
+    while not gone:
+        pids = {int(pid) for note in notes.iterdir() if (pid := note.read_text())}
+        for node, raylet in zip(nodes, raylets):
+            busy = pids & {child.pid for child in psutil.Process(raylet).children(recursive=True)}
+            if busy and not gone:
+                for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                    listening.update(s.laddr.ip for s in one.net_connections("inet") if s.status == psutil.CONN_LISTEN)
+                cluster.remove_node(node, allow_graceful=False)
+                gone.append(busy)
+        time.sleep(0.01)
+
+remover = threading.Thread(target=remove_one)
+remover.start()
+results = dict(run(functools.partial(slow_square, sys.argv[1], takes=2.0), range(12), 1, cluster.address))
+remover.join()
+assert results == {shard: shard**2 for shard in range(12)}, results
+assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}, listening
+assert len(list(notes.iterdir())) > 12
+cluster.shutdown()
+"""
 FIT = """
 import sys
 from upstairs import MetaSVR, open_store
@@ -136,15 +169,24 @@ def pack_shops(folder):
     return pack(folder / "rows.parquet", folder / "rows.tasks", task="task", target="y").path
 
 
-@pytest.mark.exhaustive
-def test_ray_in_a_network_of_its_own(tmp_path):
+@pytest.fixture
+def alone():
+    """What a command line begins with that has a network of its own, without any address but 127.0.0.1."""
     pytest.importorskip("ray")
-    alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+    begins = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*begins, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here, and Ray listens on addresses of the machine otherwise")
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    run_program([*alone, sys.executable, "-c", RAY, str(notes)])
+    return begins
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("program", [RAY, NODE], ids=["worker", "node"])
+def test_ray_loses_a(program, alone, tmp_path):
+    run_program([*alone, sys.executable, "-c", program, str(tmp_path)])
+
+
+@pytest.mark.exhaustive
+def test_a_fit_on_ray(alone, tmp_path):
     run_program([*alone, sys.executable, "-c", FIT, str(pack_shops(tmp_path)), "ray"])
 
 
