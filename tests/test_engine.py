@@ -80,6 +80,8 @@ def test_one_cluster_for_several_calls():
         pids = set(client.run(os.getpid).values())
         for _ in range(2):
             assert set(dict(map_shards(who, range(8), engine="dask", n_jobs=2)).values()) == pids
+        with pytest.raises(UpstairsError, match=r"^shard \d is odd$"):
+            list(map_shards(refuse, range(3), engine="dask"))
 
 
 RAY = """

@@ -39,11 +39,13 @@ def connection(n_jobs: int, address: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    with contextlib.suppress(ValueError):
+    try:
         current = Client.current()
-        if address in (None, current.scheduler.address):
-            yield current
-            return
+    except ValueError:
+        current = None
+    if current is not None and address in (None, current.scheduler.address):
+        yield current
+        return
     with dask.config.set({"distributed.scheduler.allowed-failures": 20}):
         if address is not None:
             with Client(address) as client:
