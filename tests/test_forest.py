@@ -150,6 +150,18 @@ def test_the_deviation_equals_a_gaussian_process():
     np.testing.assert_allclose(variance, std**2 + prior.sigma2, atol=1e-6)
 
 
+def test_more_queries_than_are_asked_at_once_equal_few():
+    rows, bumps = make_rows(5)
+    query, _ = make_rows(700, seed=1)
+    prior = make_prior(linear=np.array([0.5, 0.1, 0.2, 0.3]), bump=np.array([0.4]), leaf=0.3)
+    u = np.random.default_rng(2).normal(size=5)
+    mean, variance = one_task(prior, bumps, rows, u, query)
+    for start in range(0, 700, 100):
+        part = Rows(*(field[start : start + 100] for field in query))
+        few = one_task(prior, bumps, rows, u, part)
+        np.testing.assert_allclose((mean[start : start + 100], variance[start : start + 100]), few, rtol=1e-12)
+
+
 def test_level_and_slope_equal_the_mixed_model_of_statsmodels():
     sm = pytest.importorskip("statsmodels.api")
     rng = np.random.default_rng(0)

@@ -21,6 +21,8 @@ from upstairs.gaussian import condition, solve_half
 
 __all__ = ["Deviation", "adapt_deviation", "predict_deviation"]
 
+AT_ONCE = 256
+"""Query rows of a task that are compared with its support at once: a task may ask about a million."""
 Four = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -145,24 +147,25 @@ def _predict(
 ):  # fmt: skip  # pragma: no cover (compiled)
     for t in range(len(offsets) - 1):
         start, s, w = offsets[t], offsets[t + 1] - offsets[t], which[t]
-        first, n = q_offsets[t], q_offsets[t + 1] - q_offsets[t]
         rho = rhos[w]
         U = factor[factor_at[t] : factor_at[t + 1]].reshape(s, s)
-        K = np.empty((n, s))
-        compare(
-            q_psi, q_smooth, q_category, q_leaf, first, psi, smooth, category, leaf, start,
-            th_category[w], th_bump[w], th_leaf[w], False, K,
-        )  # fmt: skip
         alike = th_category[w].sum() + th_bump[w].sum() + (th_leaf[w] if leaf.shape[1] > 0 else 0.0)
-        for i in range(n):
-            q, k = first + i, K[i]
-            mixed = (1 - rho) * (phi_sum[t] + phi[q]) / (s + 1)
-            m, v = f_w[q] + rho * phi[q] + mixed, noise + alike
-            for p in range(q_psi.shape[1]):
-                v += q_psi[q, p] * q_psi[q, p]
-            for j in range(s):
-                m += k[j] * (alpha[start + j] - mixed * beta[start + j])
-            solve_half(U, s, k)
-            for j in range(s):
-                v -= k[j] * k[j]
-            mean[q], variance[q] = m, max(v, 1e-9)
+        block = np.empty((min(q_offsets[t + 1] - q_offsets[t], AT_ONCE), s))
+        for first in range(q_offsets[t], q_offsets[t + 1], AT_ONCE):
+            K = block[: min(q_offsets[t + 1] - first, AT_ONCE)]
+            compare(
+                q_psi, q_smooth, q_category, q_leaf, first, psi, smooth, category, leaf, start,
+                th_category[w], th_bump[w], th_leaf[w], False, K,
+            )  # fmt: skip
+            for i in range(len(K)):
+                q, k = first + i, K[i]
+                mixed = (1 - rho) * (phi_sum[t] + phi[q]) / (s + 1)
+                m, v = f_w[q] + rho * phi[q] + mixed, noise + alike
+                for p in range(q_psi.shape[1]):
+                    v += q_psi[q, p] * q_psi[q, p]
+                for j in range(s):
+                    m += k[j] * (alpha[start + j] - mixed * beta[start + j])
+                solve_half(U, s, k)
+                for j in range(s):
+                    v -= k[j] * k[j]
+                mean[q], variance[q] = m, max(v, 1e-9)
