@@ -43,7 +43,6 @@ def main() -> None:
     args = _arguments()
     label = args.label or label_of(args) + (" quick" if args.quick else "")  # the raw rows of a whole run stay as they are
     path = RAW / ("within-train" if args.within_train else "unseen") / f"{label}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not args.show:
         run(args, path)
     if not path.exists():
@@ -59,6 +58,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace, path: Path) -> None:
     """Add rows of figures to a file: of each seed, panel and number of shots of ``args`` that it lacks, if those are kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     done = set()
     if args.resume and path.exists():
         done = {(row.panel, row.seed, row.shots) for row in pd.read_csv(path).itertuples()}

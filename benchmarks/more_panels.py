@@ -30,7 +30,6 @@ def main() -> None:
     results = []
     for learner in args.learners:
         path = battery.RAW / "more-panels" / f"{learner}{' quick' if args.quick else ''}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
         if not args.show:
             own = {"learner": learner, "set": [], "within_train": False, "one_by_one": False}
             battery.run(argparse.Namespace(**vars(args), **own), path)
@@ -44,11 +43,11 @@ def _tell(args: argparse.Namespace, results: pd.DataFrame) -> None:
     error = np.log(error[args.learners])
     baselines = [name for name in args.learners if name in BASELINES]
     ratio = error.sub(error[baselines].min(axis=1), axis=0)
-    by_shots, by_panel = (np.exp(ratio.groupby(key).mean()).T for key in ("shots", "panel"))
-    show("Error over that of the best baseline of each cell (geometric mean over panels and seeds), by shots", by_shots)
-    show("By panel", by_panel.T)
+    by_shots, by_panel = (np.exp(ratio.groupby(key).mean()) for key in ("shots", "panel"))
+    show("Error over that of the best baseline of each cell (geometric mean over panels and seeds), by shots", by_shots.T)
+    show("By panel", by_panel)
     if args.panels == list(SOURCES) and args.learners == LEARNERS:
-        write(argparse.Namespace(learner="all", quick=args.quick), "more-panels", by_panel.T)
+        write(argparse.Namespace(learner="all", quick=args.quick), "more-panels", by_panel)
     first, *others = args.learners
     best = error[others].min(axis=1)
     won, after = (ratio[first] < 0).mean(), np.exp((error[first] - best).mean())

@@ -13,12 +13,11 @@ import threading
 import time
 import types
 
-import pandas as pd
 import psutil
 import pytest
 
-from test_svm import shops
-from upstairs import UpstairsError, pack
+from test_svm_engine import pack_shops
+from upstairs import UpstairsError
 from upstairs.engine import local
 from upstairs.engine.shards import connection, map_shards
 
@@ -165,12 +164,6 @@ def run_program(program):
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
-def pack_shops(folder):
-    X, y, task = shops(False, n_tasks=24)
-    pd.DataFrame(X, columns=list("abc")).assign(y=y, task=task).to_parquet(folder / "rows.parquet")
-    return pack(folder / "rows.parquet", folder / "rows.tasks", task="task", target="y").path
-
-
 @pytest.fixture
 def alone():
     """What a command line begins with that has a network of its own, without any address but 127.0.0.1."""
@@ -189,7 +182,7 @@ def test_ray_loses_a(program, alone, tmp_path):
 
 @pytest.mark.exhaustive
 def test_a_fit_on_ray(alone, tmp_path):
-    run_program([*alone, sys.executable, "-c", FIT, str(pack_shops(tmp_path)), "ray"])
+    run_program([*alone, sys.executable, "-c", FIT, str(pack_shops(tmp_path).path), "ray"])
 
 
 SPARK = RAY.replace("upstairs.engine.ray", "upstairs.engine.spark")
@@ -204,7 +197,7 @@ def test_spark_loses_a_worker(tmp_path):
 @pytest.mark.exhaustive
 def test_a_fit_on_spark(tmp_path):
     pytest.importorskip("pyspark")
-    run_program([sys.executable, "-c", FIT, str(pack_shops(tmp_path)), "spark"])
+    run_program([sys.executable, "-c", FIT, str(pack_shops(tmp_path).path), "spark"])
 
 
 class Spark:

@@ -21,14 +21,19 @@ from upstairs.svm import rows as svm_rows
 from upstairs.svm.features import feature_matrix
 
 
+def pack_shops(folder):
+    """A store of 24 tasks."""
+    X, y, task = shops(False, n_tasks=24)
+    pd.DataFrame(X, columns=list("abc")).assign(y=y, task=task).to_parquet(folder / "rows.parquet")
+    return pack(folder / "rows.parquet", folder / "rows.tasks", task="task", target="y")
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """Of 24 tasks, in five blocks whose features aren't held."""
-    X, y, task = shops(False, n_tasks=24)
-    pd.DataFrame(X, columns=list("abc")).assign(y=y, task=task).to_parquet(tmp_path / "rows.parquet")
     monkeypatch.setattr(svm_rows, "MOST_HELD", 0)
     monkeypatch.setattr(newton, "ROWS_A_BLOCK", 60)
-    return pack(tmp_path / "rows.parquet", tmp_path / "rows.tasks", task="task", target="y")
+    return pack_shops(tmp_path)
 
 
 def test_a_worker_killed_in_the_middle_of_a_fit(store, tmp_path, monkeypatch):

@@ -86,11 +86,11 @@ def make_folds(tasks: Tasks, fold: np.ndarray) -> tuple[list[Fold], Fold]:
 
     def part(of_task: np.ndarray) -> tuple[np.ndarray, np.ndarray, lightgbm.Dataset]:
         rows = np.flatnonzero(of_task[tasks.task_of_row])
-        return rows, offsets_of(tasks.sizes[of_task]), binned.subset(rows).construct() if len(rows) else binned
+        return rows, offsets_of(tasks.sizes[of_task]), binned.subset(rows).construct()
 
     folds = [Fold(*part(fold != k), *part(fold == k), can_split) for k in range(fold.max() + 1)]
-    everyone = np.ones(tasks.n_tasks, bool)
-    return folds, Fold(*part(everyone), *part(~everyone), can_split)
+    nothing = np.empty(0, int), np.zeros(1, int), binned  # which is never asked
+    return folds, Fold(np.arange(len(tasks.X)), tasks.offsets, binned, *nothing, can_split)
 
 
 def boost(

@@ -120,10 +120,8 @@ def learn_shared_mean(
     held = np.stack([_held_out(folds, tasks.X, start, member) for start, member in zip(starts, level_members, strict=True)])
     level_weight = _weigh_level(level_members, expit(held) if classify else held, u, tasks, rng)
     held_f_w = _held_out(folds, tasks.X, f_w)
-    rounds, weights = (
-        [[member.rounds for member in part] for part in (members, level_members)],
-        np.stack([weight, level_weight]),
-    )
+    weights = np.stack([weight, level_weight])
+    rounds = [[member.rounds for member in part] for part in (members, level_members)]
     chosen = Chosen(seed, leaves, np.where(weights > 0, rounds, 0), weights)
     boosters += _weighted(level_members, level_weight, 1)
     return _assemble(design, coef, level_coef, boosters, level_weight), held_f_w, level_weight @ held - held_f_w, chosen
