@@ -156,6 +156,15 @@ def test_words_among_numbers_are_told_and_can_be_told_away(tmp_path):
     assert errors_of(path, "--missing=not weighed")[1] == ""
 
 
+def test_a_column_that_counts_the_rows_is_told(tmp_path):
+    path = tmp_path / "rows.csv"
+    header, *lines = CLEAN.splitlines()
+    path.write_text("\n".join([f"number,{header},visit", *(f"{i},{line},{i % 40}" for i, line in enumerate(lines, 1))]))
+    err = errors_of(path)[1]
+    assert "'number' counts the rows" in err and "--ignore number" in err and "visit" not in err
+    assert errors_of(path, "--ignore=number")[1] == ""
+
+
 def test_the_same_model_reads_files_of_another_country(tmp_path):
     """Fitted on a clean file, asked with a German one: the same answers."""
     for name, text in (

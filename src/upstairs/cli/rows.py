@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,6 +30,10 @@ __all__ = [
     "with_task",
     "with_task_and_target",
 ]
+
+
+FEWEST_COUNTED = 20
+"""Rows: a file of fewer may hold 1, 2, 3 for reasons of its own."""
 
 
 class Drop(NamedTuple):
@@ -96,6 +101,7 @@ def read_rows(
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
+    _tell_row_numbers(table.drop_columns(list({task, target, *(ignore or [])})), path)
     table = with_task_and_target(table, task, target, path, drop)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
     if not features:
@@ -133,6 +139,19 @@ def _stored_rows(store: TaskStore) -> Rows:
     columns, classify = list(store.columns.names), store.classes is not None
     names = store.task_name, store.target_name, columns
     return Rows(store, None, None, *names, store.n_tasks, store.n_rows, classify, "as it was packed", 0)
+
+
+def _tell_row_numbers(features: pa.Table, path: PurePath) -> None:
+    """A warning of each column that counts the rows: it says where in the file a task stood, and nothing of new rows."""
+    n = len(features)
+    for name, column in zip(features.column_names, features.columns, strict=True):
+        if pa.types.is_integer(column.type) and n >= FEWEST_COUNTED and column[0].as_py() in (0, 1):
+            if np.array_equal(column.to_numpy(), np.arange(n) + column[0].as_py()):
+                warnings.warn(
+                    f"{name!r} counts the rows of {path}; new rows have no such number. Leave it out with --ignore {name}.",
+                    UpstairsWarning,
+                    stacklevel=3,
+                )
 
 
 def with_task_and_target(table: pa.Table, task: str, target: str, path: PurePath, drop: Drop) -> pa.Table:
