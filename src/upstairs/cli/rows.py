@@ -143,15 +143,19 @@ def _stored_rows(store: TaskStore) -> Rows:
 
 def _tell_row_numbers(features: pa.Table, path: PurePath) -> None:
     """A warning of each column that counts the rows: it says where in the file a task stood, and nothing of new rows."""
-    n = len(features)
     for name, column in zip(features.column_names, features.columns, strict=True):
-        if pa.types.is_integer(column.type) and n >= FEWEST_COUNTED and column[0].as_py() in (0, 1):
-            if np.array_equal(column.to_numpy(), np.arange(n) + column[0].as_py()):
-                warnings.warn(
-                    f"{name!r} counts the rows of {path}; new rows have no such number. Leave it out with --ignore {name}.",
-                    UpstairsWarning,
-                    stacklevel=3,
-                )
+        if _counts_rows(column):
+            warnings.warn(
+                f"{name!r} counts the rows of {path}; new rows have no such number. Leave it out with --ignore {name}.",
+                UpstairsWarning,
+                stacklevel=3,
+            )
+
+
+def _counts_rows(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_integer(column.type) or len(column) < FEWEST_COUNTED or column[0].as_py() not in (0, 1):
+        return False
+    return np.array_equal(column.to_numpy(), np.arange(len(column)) + column[0].as_py())
 
 
 def with_task_and_target(table: pa.Table, task: str, target: str, path: PurePath, drop: Drop) -> pa.Table:
