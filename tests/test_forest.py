@@ -248,6 +248,26 @@ def test_a_multiplicative_target_is_modelled_on_a_log_scale():
     assert (interval[:, 0] >= 0).all()
 
 
+def test_counts_with_zeros_are_modelled_on_a_log_scale_too(monkeypatch):
+    rng = np.random.default_rng(1)
+    task = np.repeat(np.arange(80), 15)
+    X = rng.normal(size=(1200, 2))
+    y = rng.poisson(np.exp(X[:, 0] + rng.normal(size=80)[task])).astype(float)
+    train = task < 50
+    assert 0.2 < (y == 0).mean() < 0.5
+
+    def error():
+        meta = MetaRandomForestRegressor(n_episodes=200, random_state=0).fit(X[train], y[train], groups=task[train])
+        shown = ~train & (np.arange(1200) % 15 < 5)
+        models = meta.adapt_tasks(X[shown], y[shown], groups=task[shown])
+        asked = ~train & ~shown
+        return ((models.predict(X[asked], groups=task[asked]) - y[asked]) ** 2).mean(), meta.info_.log_weight
+
+    both, weight = error()
+    monkeypatch.setattr("upstairs.forest.outer.log_scale", lambda y: None)
+    assert weight[3] > 0.3 and both < 0.85 * error()[0]
+
+
 def test_a_level_linear_in_log_x_reaches_tasks_larger_than_any_seen():
     rng = np.random.default_rng(2)
     size, task = np.exp(rng.normal(size=60)), np.repeat(np.arange(60), 15)

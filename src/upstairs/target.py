@@ -49,12 +49,12 @@ def identity_scale(y: np.ndarray) -> Scale:
 def log_scale(y: np.ndarray) -> Scale | None:
     """u = (log(y + shift) − mean) / sd, or None where a log makes no sense.
 
-    Sensible: no negative value, more than 99 % positive ones, and a skewness above 1. The shift is 0 if all are positive,
-    else the 5 % quantile of the positive ones.
+    Sensible: no negative value, and a skewness above 1. The shift is 0 if all are positive, else the 5 % quantile of the
+    positive ones: 1 for counts, of which many may be 0.
     """
-    positive = y > 0
-    if y.min() < 0 or positive.mean() <= 0.99 or _skewness(y) <= 1:
+    if y.min() < 0 or _skewness(y) <= 1:
         return None
+    positive = y > 0
     shift = 0.0 if positive.all() else float(np.quantile(y[positive], 0.05))
     log = np.log(y + shift)
     return Scale(True, shift, float(log.mean()), _spread(log), 0.0, 3 * float(y.max()))
