@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 MOST_LOG_VARIANCE = 2.0
+WIDE = 0.28
+"""Standard deviations over the mean."""
 
 
 class Scale(NamedTuple):
@@ -49,10 +51,10 @@ def identity_scale(y: np.ndarray) -> Scale:
 def log_scale(y: np.ndarray) -> Scale | None:
     """u = (log(y + shift) − mean) / sd, or None where a log makes no sense.
 
-    Sensible: no negative value, and a skewness above 1. The shift is 0 if all are positive, else the 5 % quantile of the
-    positive ones: 1 for counts, of which many may be 0.
+    Sensible: no negative value, and a skewness above 1, or above 0 where y is wide, so that a log isn't nearly a line. The
+    shift is 0 if all are positive, else the 5 % quantile of the positive ones: 1 for counts, of which many may be 0.
     """
-    if y.min() < 0 or _skewness(y) <= 1:
+    if y.min() < 0 or _skewness(y) <= (0 if _spread(y) > WIDE * y.mean() else 1):
         return None
     positive = y > 0
     shift = 0.0 if positive.all() else float(np.quantile(y[positive], 0.05))

@@ -208,9 +208,9 @@ class MetaSVC(MetaMachine, MetaClassifier):
 class MetaSVR(MetaMachine, MetaRegressor):
     """Meta support vector machine for numbers: the model of `MetaSVC` with a tube around the target.
 
-    ℓ(y, f) = max(0, |y − f| − tube), squared or not, on the target in units of its standard deviation. Where y is skewed and
-    never negative, log y is modelled as well, and the two are blended by what predicts held-out tasks best at each number of
-    shots. "rbf" sees a column of numbers as it is or by ranks, whichever predicts held-out tasks better.
+    ℓ(y, f) = max(0, |y − f| − tube), squared or not, on the target in units of its standard deviation. Where y is never
+    negative, and skewed or wide, log y is modelled as well, and the two are blended by what predicts held-out tasks best at
+    each number of shots. "rbf" sees a column of numbers as it is or by ranks, whichever predicts held-out tasks better.
 
     Parameters
     ----------
