@@ -174,6 +174,17 @@ def test_a_log_target_is_explained_in_logs():
     np.testing.assert_allclose(total, np.log(median + meta.state_.scale.shift), atol=1e-6)
 
 
+def test_counts_are_explained_in_logs_of_one_more():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(24), 12)
+    X = rng.normal(size=(288, 2))
+    y = rng.poisson(np.exp(X[:, 0] + rng.normal(size=24)[task])).astype(float)
+    meta = MetaRandomForestRegressor(random_state=0, n_folds=2, **SMALL_FOREST).fit(X[12:], y[12:], groups=task[12:])
+    receipt = meta.adapt(X[:5], y[:5]).explain(X[5:7])
+    assert (receipt.unit, meta.state_.scale.log) == ("log(y + 1)", True)
+    assert "in log(y + 1): " in receipt.sentences()[0]
+
+
 # Is this task like the others?
 
 

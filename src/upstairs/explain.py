@@ -50,7 +50,7 @@ class Receipt(Explanation):
     names : tuple of str [p]
         The columns as the learner sees them.
     unit : str
-        ``"y"``, ``"log y"`` or ``"logit"``.
+        ``"y"``, ``"log y"``, ``"log(y + 1)"`` with the shift that zeros need, or ``"logit"``.
     borrowed : float64 [n]
         Share of the weight of each prediction that is borrowed from other tasks (see `upstairs.borrowing`).
 
@@ -74,7 +74,11 @@ class Receipt(Explanation):
     @property
     def unit(self) -> str:
         scale = self.question.meta.state_.scale
-        return "logit" if scale is None else "log y" if scale.log else "y"
+        if scale is None:
+            return "logit"
+        if not scale.log:
+            return "y"
+        return f"log(y + {scale.shift:g})" if scale.shift else "log y"
 
     @functools.cached_property
     def borrowed(self) -> np.ndarray:
