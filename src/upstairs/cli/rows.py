@@ -1,5 +1,6 @@
 """The rows of a file or store as features, target and task, for a fit or for a fitted model."""
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -146,7 +147,8 @@ def _tell_row_numbers(features: pa.Table, path: PurePath) -> None:
     for name, column in zip(features.column_names, features.columns, strict=True):
         if _counts_rows(column):
             warnings.warn(
-                f"{name!r} counts the rows of {path}; new rows have no such number. Leave it out with --ignore {name}.",
+                f"{name!r} counts the rows of {path}; new rows have no such number. Leave it out with --ignore "
+                f"{shlex.quote(name)}.",
                 UpstairsWarning,
                 stacklevel=3,
             )
