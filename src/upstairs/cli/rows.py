@@ -102,9 +102,9 @@ def read_rows(
     if task == target:
         raise UpstairsError(f"{task!r} is given as task and as target; they must be two columns.")
     n_rows = table.num_rows
-    _tell_row_numbers(table.drop_columns(list({task, target, *(ignore or [])})), path)
-    table = with_task_and_target(table, task, target, path, drop)
     features = [name for name in table.column_names if name not in {task, target, *(ignore or [])}]
+    _tell_row_numbers(table.select(features), path)
+    table = with_task_and_target(table, task, target, path, drop)
     if not features:
         raise UpstairsError(f"{path} has no columns left to predict {target!r} from.")
     y, groups = plain_column(table[target]), task_names(table[task], task, path)
